@@ -1,0 +1,52 @@
+"""The command line: `fieldfit fit settings.toml`.
+
+Exit codes: 0 done, 1 done but not converged, 2 nothing done because of what was given, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fieldfit._version import __version__
+from fieldfit.errors import FieldfitError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except FieldfitError as error:
+        sys.stderr.write(f"fieldfit: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("fieldfit: interrupted; nothing was written\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fieldfit", description="Fit the parameters of physical models to reference data with exact derivatives."
+    )
+    parser.add_argument("--version", action="version", version=f"fieldfit {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    fit = commands.add_parser(
+        "fit",
+        help="fit a force field to QM results",
+        description="Fit a force field to QM results as a settings file says, print a report, and write the "
+        "force field and all numbers into an output folder. A folder of an earlier fit is kept under another name.",
+    )
+    fit.add_argument("settings", help="settings file in TOML")
+    fit.add_argument("-o", "--output", help="output folder; default: the one named in the settings")
+    fit.add_argument("-q", "--quiet", action="store_true", help="print no progress and no report")
+    fit.add_argument("--calibrate", action="store_true", help="also time standard matrix operations")
+    fit.set_defaults(run=_fit)
+    return parser
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from fieldfit.cli.fit import run_fit
+
+    return run_fit(options.settings, output=options.output, is_quiet=options.quiet, calibrates=options.calibrate)

@@ -1,0 +1,209 @@
+"""The settings file of `fieldfit fit`: read, checked against what is known, turned into records.
+
+Every key has a default except the molecules. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fieldfit.errors import FileFormatError, SettingsError
+from fieldfit.registry import unknown_name
+
+Check = tuple[str, Callable[[Any], bool]]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+TEXT: Check = ("a text", _is_text)
+NUMBER: Check = ("a number", _is_number)
+COUNT: Check = ("a positive whole number", lambda value: isinstance(value, int) and value is not True and value > 0)
+TEXTS: Check = ("a list of texts", _is_list_of(_is_text))
+COUNTS: Check = ("a list of positive whole numbers", _is_list_of(lambda value: isinstance(value, int) and value > 0))
+PAIRS: Check = (
+    "a list of pairs of atoms counted from 1",
+    _is_list_of(lambda value: isinstance(value, list) and len(value) == 2 and all(isinstance(v, int) for v in value)),
+)
+BOUNDS: Check = (
+    "a table from pattern to [lower, upper]",
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(v, list) and len(v) == 2 and all(map(_is_number, v)) for v in value.values())
+    ),
+)
+NUMBERS: Check = (
+    "a table from pattern to number",
+    lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+)
+NAMES: Check = (
+    "a table from name to name",
+    lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+)
+TOLERANCES: Check = (
+    "a table from reference to tolerance, true for the default one",
+    lambda value: isinstance(value, dict) and all(v is True or _is_number(v) for v in value.values()),
+)
+
+
+def _key(check: Check, default: Any = MISSING) -> Any:
+    if isinstance(default, dict | list):
+        return field(default_factory=lambda: type(default)(default), metadata={"check": check})
+    return field(default=default, metadata={"check": check})
+
+
+@dataclass(frozen=True)
+class MoleculeSettings:
+    """One `[[molecules]]` table: a QM result and how its bonds and types are found."""
+
+    file: str = _key(TEXT)
+    hessian: str | None = _key(TEXT, None)
+    hessian_unit: str | None = _key(TEXT, None)
+    format: str | None = _key(TEXT, None)
+    name: str | None = _key(TEXT, None)
+    bond_tolerance: float | None = _key(NUMBER, None)
+    bonds: list[list[int]] | None = _key(PAIRS, None)
+    types: list[str] | None = _key(TEXTS, None)
+
+
+@dataclass(frozen=True)
+class ForceFieldSettings:
+    """The `[force_field]` table: functional forms."""
+
+    name: str | None = _key(TEXT, None)
+    family: str = _key(TEXT, "harmonic")
+    stretch_bend: list[str] = _key(TEXTS, [])
+    periodicities: list[int] | None = _key(COUNTS, None)
+
+
+@dataclass(frozen=True)
+class ParameterSettings:
+    """The `[parameters]` table: what is held, bounded, tied, and given start values, by shell patterns of names."""
+
+    fix: list[str] = _key(TEXTS, [])
+    bounds: dict[str, list[float]] = _key(BOUNDS, {})
+    start: dict[str, float] = _key(NUMBERS, {})
+    tie: dict[str, str] = _key(NAMES, {})
+
+
+@dataclass(frozen=True)
+class StartSettings:
+    """The `[start]` table: method for the starting force constants, and a factor on those of the Seminario family."""
+
+    method: str = _key(TEXT, "hessian-fit")
+    scale: float = _key(NUMBER, 1.0)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The `[fit]` table: optimizer, its limit, and the strength of an L2 tether to the start."""
+
+    optimizer: str = _key(TEXT, "least-squares")
+    max_iterations: int | None = _key(COUNT, None)
+    regularization: float = _key(NUMBER, 0.0)
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """The `[output]` table: folder, relative to the settings file, and force-field formats."""
+
+    folder: str = _key(TEXT, "output")
+    formats: list[str] = _key(TEXTS, ["fieldfit-toml"])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole settings file.
+
+    Args:
+        folder: Folder of the settings file; paths in it are relative to this one.
+        molecules: QM results.
+        force_field: Functional forms.
+        parameters: What is held, bounded, tied, started.
+        start: Starting force constants.
+        references: Kind of reference to tolerance; None stands for the default tolerance. Empty: the default
+            references.
+        fit: Optimizer.
+        output: Folder and formats.
+    """
+
+    folder: Path
+    molecules: tuple[MoleculeSettings, ...]
+    force_field: ForceFieldSettings
+    parameters: ParameterSettings
+    start: StartSettings
+    references: Mapping[str, float | None]
+    fit: FitSettings
+    output: OutputSettings
+
+
+_TABLES = {
+    "force_field": ForceFieldSettings,
+    "parameters": ParameterSettings,
+    "start": StartSettings,
+    "fit": FitSettings,
+    "output": OutputSettings,
+}
+
+
+def read_settings(path: str) -> Settings:
+    """Read and check a settings file.
+
+    Raises:
+        FileFormatError: The file is missing or is not TOML.
+        SettingsError: An unknown key, a value of the wrong type, or no molecule.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileFormatError(f"The settings file {path} cannot be read: {error.strerror}. Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"The settings file {path} is not TOML: {error}. Correct that line.") from error
+    for key in data:
+        if key not in (*_TABLES, "molecules", "references"):
+            raise SettingsError(f"{path}: {unknown_name('table', key, (*_TABLES, 'molecules', 'references'))}")
+    molecules = data.get("molecules", [])
+    if not (isinstance(molecules, list) and molecules and all(isinstance(entry, dict) for entry in molecules)):
+        raise SettingsError(f'{path}: no molecule is given. Add a [[molecules]] table with file = "...".')
+    references = _checked(path, "references", data.get("references", {}), TOLERANCES)
+    return Settings(
+        folder=Path(path).resolve().parent,
+        molecules=tuple(_record(path, "molecules", entry, MoleculeSettings) for entry in molecules),
+        references={name: None if value is True else float(value) for name, value in references.items()},
+        **{name: _record(path, name, data.get(name, {}), kind) for name, kind in _TABLES.items()},
+    )
+
+
+def _record(path: str, table: str, given: Any, kind: type) -> Any:
+    """Make a settings record of one table."""
+    if not isinstance(given, dict):
+        raise SettingsError(f"{path}: {table} is {given!r}, but it is a table. Write [{table}] and its keys below.")
+    known = {entry.name: entry for entry in fields(kind)}
+    for key, value in given.items():
+        if key not in known:
+            raise SettingsError(f"{path}: {unknown_name(f'key of [{table}]', key, known)}")
+        _checked(path, f"{table}.{key}", value, known[key].metadata["check"])
+    for name, entry in known.items():
+        if name not in given and entry.default is MISSING and entry.default_factory is MISSING:
+            raise SettingsError(f"{path}: a [[{table}]] table has no key {name!r}. Add it.")
+    return kind(**given)
+
+
+def _checked(path: str, name: str, value: Any, check: Check) -> Any:
+    wanted, is_right = check
+    if not is_right(value):
+        raise SettingsError(f"{path}: {name} = {value!r} is not {wanted}. Correct it.")
+    return value

@@ -1,0 +1,14 @@
+"""Pure functions of arrays: how well a fit has converged and what it determines."""
+
+from fieldfit.diagnostics.convergence import free_variables, predicted_reduction, projected_gradient
+from fieldfit.diagnostics.covariance import covariance
+from fieldfit.diagnostics.identifiability import Identifiability, identifiability
+
+__all__ = [
+    "Identifiability",
+    "covariance",
+    "free_variables",
+    "identifiability",
+    "predicted_reduction",
+    "projected_gradient",
+]

@@ -1,0 +1,55 @@
+"""First-order optimality, measured independently of any solver's stopping test."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+from fieldfit.typing import Matrix, Vector
+
+
+def projected_gradient(x: Vector, gradient: Vector, lower: Vector, upper: Vector) -> Vector:
+    """Return the part of the gradient along which x may still move: x - P(x - g).
+
+    Args:
+        x: Point inside the bounds, shape (n,).
+        gradient: Gradient of the cost there, shape (n,).
+        lower: Lower bounds, shape (n,).
+        upper: Upper bounds, shape (n,).
+
+    Returns:
+        Zero exactly where x is stationary, shape (n,).
+    """
+    return x - np.clip(x - gradient, lower, upper)
+
+
+def free_variables(x: Vector, gradient: Vector, lower: Vector, upper: Vector) -> np.ndarray:
+    """Return which variables are not held by a bound: away from it, or pulled inwards, shape (n,)."""
+    width = 1e-6 * np.maximum(1.0, np.abs(x))
+    at_lower = (x - lower <= width) & (gradient > 0.0)
+    at_upper = (upper - x <= width) & (gradient < 0.0)
+    return ~(at_lower | at_upper)
+
+
+def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> float:
+    """Return how much a Gauss-Newton step in the free variables would lower the cost.
+
+    This is half the squared length of the residual's projection on the range of the Jacobian: zero at a stationary
+    point, and in the unit of the cost, so it needs no scaling of the variables.
+
+    Args:
+        jacobian: Derivatives of the residuals, shape (m, n).
+        residuals: Residuals, shape (m,).
+        is_free: Which variables may move, shape (n,).
+
+    Returns:
+        Predicted reduction of half the sum of squares.
+    """
+    columns = jacobian[:, is_free]
+    norms = np.linalg.norm(columns, axis=0)
+    columns = columns[:, norms > 0.0] / norms[norms > 0.0]
+    if columns.size == 0:
+        return 0.0
+    left, singular, _ = scipy.linalg.svd(columns, full_matrices=False)
+    projection = left[:, singular > 1e-10 * singular[0]].T @ residuals
+    return 0.5 * float(projection @ projection)

@@ -1,0 +1,62 @@
+"""Force fields: from quantum-mechanical results to fitted parameters in a program's format.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fieldfit.forcefield.assignment import build_force_field
+    from fieldfit.forcefield.fitting import ForceFieldObjective
+    from fieldfit.forcefield.force_field import ForceField, Row
+    from fieldfit.forcefield.formats import write
+    from fieldfit.forcefield.initial_guess import estimate_force_constants
+    from fieldfit.forcefield.molecule import Molecule, QMRecord
+    from fieldfit.forcefield.readers import read
+    from fieldfit.forcefield.report import FitReport, report_fit
+    from fieldfit.forcefield.topology import perceive, share_types
+
+_HOMES = {
+    "FitReport": "fieldfit.forcefield.report",
+    "ForceField": "fieldfit.forcefield.force_field",
+    "ForceFieldObjective": "fieldfit.forcefield.fitting",
+    "Molecule": "fieldfit.forcefield.molecule",
+    "QMRecord": "fieldfit.forcefield.molecule",
+    "Row": "fieldfit.forcefield.force_field",
+    "build_force_field": "fieldfit.forcefield.assignment",
+    "estimate_force_constants": "fieldfit.forcefield.initial_guess",
+    "perceive": "fieldfit.forcefield.topology",
+    "read": "fieldfit.forcefield.readers",
+    "report_fit": "fieldfit.forcefield.report",
+    "share_types": "fieldfit.forcefield.topology",
+    "write": "fieldfit.forcefield.formats",
+}
+
+__all__ = [
+    "FitReport",
+    "ForceField",
+    "ForceFieldObjective",
+    "Molecule",
+    "QMRecord",
+    "Row",
+    "build_force_field",
+    "estimate_force_constants",
+    "perceive",
+    "read",
+    "report_fit",
+    "share_types",
+    "write",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fieldfit.forcefield' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

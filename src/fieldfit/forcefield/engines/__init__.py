@@ -1,0 +1,11 @@
+"""What computes energies and their derivatives."""
+
+from fieldfit.registry import Registry
+
+ENGINES = Registry(
+    "engine",
+    {"jax": "fieldfit.forcefield.engines.jax:JaxEngine"},
+    group="fieldfit.engines",
+)
+
+__all__ = ["ENGINES"]

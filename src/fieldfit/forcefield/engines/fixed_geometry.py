@@ -1,0 +1,176 @@
+"""A molecule at a geometry that does not move: everything is linear in the scalar derivatives of the terms.
+
+At a fixed geometry b and C are constants, so gradient, Hessian and eigenmatrix are constant matrices times the vector
+phi = (f_q, f_qq) of all terms, and only phi depends on the parameters p:
+
+    g = G phi,        vec(H) = A phi,        v_i^T H v_j = Y_ij phi,
+
+where Y_ij holds v_i.C_d v_j under f_d and (b_d.v_i)(b_e.v_j) under f_de.
+
+The matrices are built once per geometry; a fit that keeps the geometry never touches coordinates again. Derivatives
+with respect to the parameters replace phi by the sparse matrix dphi/dp.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from fieldfit.forcefield.engines.jax import System, TermCoordinates
+from fieldfit.typing import Matrix, Vector
+
+
+class TermVector(NamedTuple):
+    """phi, the scalar derivatives of all terms, shape (k,), and its Jacobian dphi/dp, shape (k, parameters)."""
+
+    phi: Vector
+    jacobian: scipy.sparse.csr_array
+
+
+class FixedGeometry:
+    """Gradient, Hessian and eigenmatrix of a system at one geometry, as functions of the parameters.
+
+    Args:
+        system: The molecule with its terms.
+        x: Coordinates [A], shape (atoms, 3).
+    """
+
+    def __init__(self, system: System, x: Matrix) -> None:
+        self.system = system
+        self._coordinates = system.coordinates(x)
+        self._n = 3 * system.n_atoms
+        # Cartesian rows of the atoms of each term, shape (terms, 3 a).
+        self._rows = [
+            (3 * entry.atoms[:, :, None] + np.arange(3)).reshape(len(entry.atoms), -1) for entry in system.terms
+        ]
+
+    def term_vector(self, p: Vector) -> TermVector:
+        """Return phi and dphi/dp at parameters p in internal units."""
+        values, entries, rows, columns = [], [], [], []
+        start = 0
+        derivatives = self.system.term_derivatives(self._coordinates, p)
+        for terms, found in zip(self.system.terms, derivatives, strict=True):
+            count, own = terms.pointers.shape
+            for value, slope in ((found.f_q, found.f_qp), (found.f_qq, found.f_qqp)):
+                width = value.size // count
+                values.append(value.ravel())
+                entries.append(slope.ravel())
+                rows.append(start + np.repeat(np.arange(value.size), own))
+                columns.append(np.repeat(terms.pointers, width, axis=0).ravel())
+                start += value.size
+        shape = (start, self.system.n_parameters)
+        jacobian = _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
+        return TermVector(np.concatenate(values), jacobian)
+
+    def gradient(self, terms: TermVector) -> Vector:
+        """Return the gradient [kcal/mol/A], shape (3 atoms,)."""
+        return self._gradient_map @ terms.phi
+
+    def gradient_jacobian(self, terms: TermVector) -> Matrix:
+        """Return the derivatives of the gradient with respect to the parameters, shape (3 atoms, parameters)."""
+        product: Any = self._gradient_map @ terms.jacobian
+        return product.toarray()
+
+    def hessian(self, terms: TermVector) -> Matrix:
+        """Return the Hessian [kcal/mol/A^2], shape (3 atoms, 3 atoms)."""
+        return (self._hessian_map @ terms.phi).reshape(self._n, self._n)
+
+    def diagonal_projector(self, v: Matrix) -> Projector:
+        """Prepare v_i^T H v_i for fixed directions v, given as columns, shape (3 atoms, m)."""
+        return Projector(self._project(v, lambda left, right: left * right, _quadratic))
+
+    def full_projector(self, v: Matrix) -> Projector:
+        """Prepare v_i^T H v_j, i <= j row by row, for fixed directions v, given as columns, shape (3 atoms, m)."""
+        i, j = np.triu_indices(v.shape[1])
+
+        def pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+            # Symmetric in the two coordinates, because f_qq is.
+            return 0.5 * (left[:, i] * right[:, j] + left[:, j] * right[:, i])
+
+        def bilinear(C: np.ndarray, w: np.ndarray) -> np.ndarray:
+            return (np.swapaxes(w, 1, 2) @ C @ w)[:, i, j]
+
+        return Projector(self._project(v, pairs, bilinear))
+
+    def _project(self, v: Matrix, multiply, contract) -> Matrix:  # noqa: ANN001 - two small local functions
+        """Return the matrix Y: one row per element, one column per entry of phi."""
+        columns = []
+        for rows, found in zip(self._rows, self._coordinates, strict=True):
+            local = v[rows]
+            along = np.einsum("tdi,tim->tdm", found.b, local)
+            d = found.q.shape[1]
+            first = np.stack([contract(found.C[:, k], local) for k in range(d)], axis=1)
+            second = np.stack([multiply(along[:, k], along[:, m]) for k in range(d) for m in range(d)], axis=1)
+            columns += [first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1])]
+        return np.ascontiguousarray(np.concatenate(columns).T)
+
+    @cached_property
+    def _gradient_map(self) -> scipy.sparse.csr_array:
+        """G: the b of every coordinate; zeros under f_qq."""
+        entries, rows, columns = [], [], []
+        for start, index, found in self._enumerate():
+            count, d, width = found.b.shape
+            entries.append(found.b.ravel())
+            rows.append(np.repeat(index[:, None, :], d, axis=1).ravel())
+            columns.append(np.repeat(start + np.arange(count * d), width))
+        return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), (self._n, self._size))
+
+    @cached_property
+    def _hessian_map(self) -> scipy.sparse.csr_array:
+        """A: C under f_q and b b^T under f_qq."""
+        entries, rows, columns = [], [], []
+        for start, index, found in self._enumerate():
+            count, d, width = found.b.shape
+            outer = np.einsum("tdi,tej->tdeij", found.b, found.b).reshape(count, d * d, width, width)
+            where = self._n * index[:, :, None] + index[:, None, :]
+            offset = start
+            for blocks in (found.C, outer):
+                entries.append(blocks.ravel())
+                rows.append(np.repeat(where[:, None], blocks.shape[1], axis=1).ravel())
+                columns.append(np.repeat(offset + np.arange(count * blocks.shape[1]), width * width))
+                offset += count * blocks.shape[1]
+        shape = (self._n * self._n, self._size)
+        return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
+
+    @property
+    def _size(self) -> int:
+        return sum(found.q.size * (1 + found.q.shape[1]) for found in self._coordinates)
+
+    def _enumerate(self) -> list[tuple[int, np.ndarray, TermCoordinates]]:
+        """Return for every form where its part of phi starts, its Cartesian rows and its coordinates."""
+        parts, start = [], 0
+        for rows, found in zip(self._rows, self._coordinates, strict=True):
+            parts.append((start, rows, found))
+            start += found.q.size * (1 + found.q.shape[1])
+        return parts
+
+
+class Projector:
+    """Elements of the Hessian along fixed directions, as a constant matrix Y times phi.
+
+    Args:
+        matrix: Y, shape (elements, k).
+    """
+
+    def __init__(self, matrix: Matrix) -> None:
+        self._matrix = matrix
+
+    def elements(self, terms: TermVector) -> Vector:
+        """Return the elements, shape (elements,)."""
+        return self._matrix @ terms.phi
+
+    def jacobian(self, terms: TermVector) -> Matrix:
+        """Return their derivatives with respect to the parameters, shape (elements, parameters)."""
+        return np.asarray(self._matrix @ terms.jacobian)
+
+
+def _quadratic(C: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Return w_m^T C w_m for every term and column m."""
+    return np.einsum("tim,tim->tm", C @ w, w)
+
+
+def _sparse(entries: Vector, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    return scipy.sparse.coo_array((entries, (rows, columns)), shape=shape).tocsr()

@@ -1,0 +1,308 @@
+"""The JAX engine: energy, gradient, Hessian and third derivatives of a molecule, compiled once per size class.
+
+Every term is a scalar function f(q; p, s) of internal coordinates. With b = dq/dx and C = d2q/dx2 from `geometry`, it
+adds
+
+    gradient  sum_d f_d b_d,        Hessian  sum_de f_de b_d b_e^T + sum_d f_d C_d
+
+to the atoms it acts on. Numbers of atoms, terms and parameters are padded to size classes, so that molecules of similar
+size share one compiled program; padding terms act with weight 0 on atoms of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fieldfit.forcefield.assignment import Terms, assign
+from fieldfit.forcefield.force_field import ForceField
+from fieldfit.forcefield.forms import FORMS, Form
+from fieldfit.forcefield.geometry import COORDINATES
+from fieldfit.forcefield.molecule import Molecule
+from fieldfit.precision import in_double_precision
+from fieldfit.typing import Matrix, Vector
+
+DUMMY_ATOMS = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.2, 1.1, 0.0], [0.1, 1.3, 1.4]])
+"""Positions of the four atoms that padding terms act on [A]: no three in line, no coordinate singular."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["atoms", "pointers", "constants", "weights"], meta_fields=["form"]
+)
+@dataclass(frozen=True)
+class Group:
+    """The padded terms of one form: see `Terms`; weights are 1 for real terms and 0 for padding."""
+
+    form: Form
+    atoms: Any
+    pointers: Any
+    constants: Any
+    weights: Any
+
+
+class TermCoordinates(NamedTuple):
+    """Internal coordinates of the terms of one form at a geometry.
+
+    Shapes: q (terms, d), b (terms, d, 3 a), C (terms, d, 3 a, 3 a).
+    """
+
+    q: Any
+    b: Any
+    C: Any
+
+
+class TermDerivatives(NamedTuple):
+    """Derivatives of f with respect to coordinates q and parameters p, for the terms of one form.
+
+    Shapes: f_q (terms, d), f_qq (terms, d, d), f_qp (terms, d, c), f_qqp (terms, d, d, c).
+    """
+
+    f_q: Any
+    f_qq: Any
+    f_qp: Any
+    f_qqp: Any
+
+
+class Local(NamedTuple):
+    """Energy [kcal/mol], gradient [kcal/mol/A], shape (3 atoms,), and Hessian [kcal/mol/A^2] at one geometry."""
+
+    energy: Any
+    gradient: Any
+    hessian: Any
+
+
+class JaxEngine:
+    """Makes systems whose energies and derivatives JAX computes."""
+
+    name = "jax"
+
+    def system(self, molecule: Molecule, force_field: ForceField) -> System:
+        """Prepare a molecule with the rows of a force field.
+
+        Raises:
+            ForceFieldError: A bond or an angle of the molecule has no row.
+        """
+        return System(molecule.n_atoms, assign(molecule, force_field), len(force_field.parameters))
+
+
+class System:
+    """One molecule with its terms.
+
+    Parameters are given in internal units (kcal/mol, A, rad), in the order of the force field's parameters.
+    """
+
+    def __init__(self, n_atoms: int, terms: tuple[Terms, ...], n_parameters: int) -> None:
+        self.n_atoms = n_atoms
+        self.n_parameters = n_parameters
+        self.terms = terms
+        self._padding = np.zeros((size_class(n_atoms + len(DUMMY_ATOMS)) - n_atoms, 3))
+        self._padding[: len(DUMMY_ATOMS)] = DUMMY_ATOMS
+        self._n_padded = size_class(n_parameters + 1)
+        self._groups = tuple(_pad(entry, n_atoms, n_parameters) for entry in terms)
+
+    def energy(self, x: Matrix, p: Vector) -> float:
+        """Return the energy [kcal/mol] at coordinates x [A], shape (atoms, 3)."""
+        return float(_energy(self._groups, self._pad_atoms(x), self._pad_parameters(p)))
+
+    def local(self, x: Matrix, p: Vector) -> Local:
+        """Return energy, gradient and Hessian at coordinates x [A], shape (atoms, 3)."""
+        energy, gradient, hessian = _local(self._groups, self._pad_atoms(x), self._pad_parameters(p))
+        n = 3 * self.n_atoms
+        return Local(float(energy), gradient[:n], hessian[:n, :n])
+
+    def third_along(self, x: Matrix, p: Vector, directions: Matrix) -> Matrix:
+        """Return the gradients of v^T H v for fixed directions v.
+
+        Args:
+            x: Coordinates [A], shape (atoms, 3).
+            p: Parameters.
+            directions: Directions v as columns, shape (3 atoms, m).
+
+        Returns:
+            Gradients [kcal/mol/A^3], shape (m, 3 atoms).
+        """
+        n, m = directions.shape
+        padded = np.zeros((3 * (self.n_atoms + len(self._padding)), size_class(m)))
+        padded[:n, :m] = directions
+        return _third(self._groups, self._pad_atoms(x), self._pad_parameters(p), padded)[:m, :n]
+
+    def coordinates(self, x: Matrix) -> list[TermCoordinates]:
+        """Return q, b and C of every real term, one entry per entry of `terms`."""
+        padded = _coordinates(self._groups, self._pad_atoms(x))
+        return [
+            TermCoordinates(*(array[: len(entry.atoms)] for array in found))
+            for entry, found in zip(self.terms, padded, strict=True)
+        ]
+
+    def term_derivatives(self, coordinates: list[TermCoordinates], p: Vector) -> list[TermDerivatives]:
+        """Return the derivatives of f for every real term at given coordinates, one entry per entry of `terms`."""
+        values = tuple(
+            np.concatenate([found.q, np.ones((len(group.weights) - len(found.q), found.q.shape[1]))])
+            for group, found in zip(self._groups, coordinates, strict=True)
+        )
+        padded = _term_derivatives(self._groups, values, self._pad_parameters(p))
+        return [
+            TermDerivatives(*(array[: len(entry.atoms)] for array in found))
+            for entry, found in zip(self.terms, padded, strict=True)
+        ]
+
+    def _pad_atoms(self, x: Matrix) -> Matrix:
+        return np.concatenate([x, self._padding])
+
+    def _pad_parameters(self, p: Vector) -> Vector:
+        return np.concatenate([p, np.ones(self._n_padded - len(p))])
+
+
+def size_class(count: int) -> int:
+    """Round up to the next of 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48 ... so that few sizes are ever compiled."""
+    power = 1
+    while power < count:
+        power *= 2
+    return 3 * power // 4 if power >= 4 and 3 * power // 4 >= count else power
+
+
+def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
+    count = len(terms.atoms)
+    missing = size_class(count) - count
+
+    def rows(array: np.ndarray, fill: Any) -> np.ndarray:
+        return np.concatenate([array, np.broadcast_to(fill, (missing, array.shape[1])).astype(array.dtype)])
+
+    form = FORMS[terms.form]
+    return Group(
+        form=form,
+        atoms=rows(terms.atoms, n_atoms + np.arange(form.n_atoms)),
+        pointers=rows(terms.pointers, n_parameters),
+        constants=rows(terms.constants.reshape(count, -1), 1.0),
+        weights=np.concatenate([np.ones(count), np.zeros(missing)]),
+    )
+
+
+def _term_coordinates(form: Form, x: Float[Array, "a 3"]) -> TermCoordinates:
+    """Return all coordinates of one term with derivatives embedded in the term's own 3 a Cartesian coordinates."""
+    q, b, C = [], [], []
+    for name, atoms in form.coordinates:
+        found = COORDINATES[name].derivatives(x[jnp.array(atoms)])
+        where = np.concatenate([3 * atom + np.arange(3) for atom in atoms])
+        q.append(found.q)
+        b.append(jnp.zeros(3 * form.n_atoms).at[where].set(found.b))
+        C.append(jnp.zeros((3 * form.n_atoms, 3 * form.n_atoms)).at[np.ix_(where, where)].set(found.C))
+    return TermCoordinates(jnp.stack(q), jnp.stack(b), jnp.stack(C))
+
+
+def _term_energy(form: Form, x: Array, p: Array, s: Array) -> Array:
+    q = jnp.stack([COORDINATES[name].value(x[jnp.array(atoms)]) for name, atoms in form.coordinates])
+    return form.energy(q, p, s)
+
+
+def _rows_of(atoms: Any) -> Array:
+    """Return the Cartesian rows of the atoms of each term, shape (terms, 3 a)."""
+    return (3 * atoms[:, :, None] + jnp.arange(3)).reshape(len(atoms), -1)
+
+
+@in_double_precision
+@jax.jit
+def _energy(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
+    total = jnp.zeros(())
+    for group in groups:
+        each = jax.vmap(functools.partial(_term_energy, group.form))
+        total += jnp.dot(group.weights, each(x[group.atoms], p[group.pointers], group.constants))
+    return total
+
+
+@in_double_precision
+@jax.jit
+def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
+    energy, gradient, hessian = jnp.zeros(()), jnp.zeros(x.size), jnp.zeros((x.size, x.size))
+    for group in groups:
+        found = jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms])
+        arguments = (found.q, p[group.pointers], group.constants)
+        f = jax.vmap(group.form.energy)(*arguments)
+        f_q = jax.vmap(jax.grad(group.form.energy))(*arguments) * group.weights[:, None]
+        f_qq = jax.vmap(jax.hessian(group.form.energy))(*arguments) * group.weights[:, None, None]
+        rows = _rows_of(group.atoms)
+        blocks = jnp.einsum("tde,tdi,tej->tij", f_qq, found.b, found.b) + jnp.einsum("td,tdij->tij", f_q, found.C)
+        energy += jnp.dot(group.weights, f)
+        gradient = gradient.at[rows].add(jnp.einsum("td,tdi->ti", f_q, found.b))
+        hessian = hessian.at[rows[:, :, None], rows[:, None, :]].add(blocks)
+    return Local(energy, gradient, hessian)
+
+
+@in_double_precision
+@jax.jit
+def _third(groups: tuple[Group, ...], x: Array, p: Array, directions: Array) -> Array:
+    total = jnp.zeros((directions.shape[1], x.size))
+    for group in groups:
+        rows = _rows_of(group.atoms)
+        along = jax.vmap(_term_third(group.form), in_axes=(0, 0, 0, 0))
+        parts = along(x[group.atoms], p[group.pointers], group.constants, directions[rows])
+        total = total.at[:, rows].add(jnp.moveaxis(parts * group.weights[:, None, None], 1, 0))
+    return total
+
+
+def _term_third(form: Form) -> Any:
+    """Return a function that gives the gradients of v^T H v of one term for every column v, shape (m, 3 a)."""
+
+    def curvature(x: Array, p: Array, s: Array, v: Array) -> Array:
+        def slope(y: Array) -> Array:
+            return jax.jvp(lambda z: _term_energy(form, z, p, s), (y,), (v,))[1]
+
+        return jax.jvp(slope, (x,), (v,))[1]
+
+    def every(x: Array, p: Array, s: Array, v: Array) -> Array:
+        columns = v.T.reshape(-1, *x.shape)
+        return jax.vmap(lambda column: jax.grad(curvature)(x, p, s, column).ravel())(columns)
+
+    return every
+
+
+@in_double_precision
+@jax.jit
+def _coordinates(groups: tuple[Group, ...], x: Array) -> list[TermCoordinates]:
+    return [jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms]) for group in groups]
+
+
+@in_double_precision
+@jax.jit
+def _term_derivatives(groups: tuple[Group, ...], values: tuple[Array, ...], p: Array) -> list[TermDerivatives]:
+    result = []
+    for group, q in zip(groups, values, strict=True):
+        f_q = jax.grad(group.form.energy)
+        f_qq = jax.jacfwd(f_q)
+        functions = (f_q, f_qq, jax.jacfwd(f_q, 1), jax.jacfwd(f_qq, 1))
+        arguments = (q, p[group.pointers], group.constants)
+        result.append(TermDerivatives(*(jax.vmap(function)(*arguments) for function in functions)))
+    return result
+
+
+def internal_values(coordinate: str, x: Matrix, atoms: np.ndarray) -> tuple[Vector, Matrix]:
+    """Return the values of an internal coordinate for many tuples of atoms, with their Cartesian gradients.
+
+    Args:
+        coordinate: Name in `COORDINATES`.
+        x: Coordinates [A], shape (atoms, 3).
+        atoms: Tuples of atoms, shape (n, a).
+
+    Returns:
+        Values [A or rad], shape (n,), and gradients, shape (n, 3 atoms).
+    """
+    count = len(atoms)
+    padding = np.broadcast_to(DUMMY_ATOMS[: atoms.shape[1]], (size_class(max(count, 1)) - count, atoms.shape[1], 3))
+    q, b = _internal_values(coordinate, np.concatenate([x[atoms], padding]))
+    gradients = np.zeros((count, x.size))
+    rows = (3 * atoms[:, :, None] + np.arange(3)).reshape(count, -1)
+    np.put_along_axis(gradients, rows, b[:count], axis=1)
+    return q[:count], gradients
+
+
+@in_double_precision
+@functools.partial(jax.jit, static_argnums=0)
+def _internal_values(coordinate: str, points: Array) -> tuple[Array, Array]:
+    found = jax.vmap(COORDINATES[coordinate].derivatives)(points)
+    return found.q, found.b

@@ -1,0 +1,229 @@
+"""A force field: rows of functional forms on atom types, with their values in the units a user sees.
+
+A force field is never changed in place. `parameters` shows its values as named parameters with bounds and scales, and
+`with_values` returns a copy with new ones.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fieldfit.errors import FileFormatError, ForceFieldError
+from fieldfit.forcefield.forms import FORMS, Form
+from fieldfit.parameters import Parameter, Parameters
+from fieldfit.typing import FilePath, Vector
+
+KIND_ORDER = ("bond", "angle", "linear-bend", "torsion", "out-of-plane", "stretch-bend")
+"""Kinds of interaction in the order of their parameters."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a force field: a form on a tuple of atom types.
+
+    Args:
+        form: Name in the table of forms.
+        types: Atom types in canonical order (see `canonical`).
+        values: Column name to value, in the column's own unit.
+        constants: Name to value of the numbers that are never fitted (periodicity; phase in degrees).
+
+    Raises:
+        ForceFieldError: The columns or constants are not those of the form.
+    """
+
+    form: str
+    types: tuple[str, ...]
+    values: Mapping[str, float]
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wanted = tuple(column.name for column in self.definition.columns)
+        if tuple(self.values) != wanted or tuple(self.constants) != self.definition.constants:
+            raise ForceFieldError(
+                f"Row {self.form} {'-'.join(self.types)} has the values {tuple(self.values)} and constants "
+                f"{tuple(self.constants)}, but the form has {wanted} and {self.definition.constants}. "
+                "Give exactly those, in this order."
+            )
+        if len(self.types) != self.definition.n_atoms:
+            raise ForceFieldError(
+                f"Row {self.form} names {len(self.types)} atom types, but the form acts on {self.definition.n_atoms}."
+            )
+
+    @property
+    def definition(self) -> Form:
+        """The functional form."""
+        return FORMS[self.form]
+
+    @property
+    def kind(self) -> str:
+        """Kind of interaction."""
+        return self.definition.kind
+
+    @property
+    def label(self) -> str:
+        """Name of the row, which is the prefix of its parameters: "bond.C-H"."""
+        periodicity = f".{self.constants['periodicity']:g}" if "periodicity" in self.constants else ""
+        return f"{self.kind}.{'-'.join(self.types)}{periodicity}"
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of its parameters, in the order of the columns."""
+        return tuple(f"{self.label}.{column.name}" for column in self.definition.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class ForceField:
+    """A force field.
+
+    Args:
+        name: Title in files and reports.
+        rows: Rows, sorted by kind in the order of `KIND_ORDER`.
+        elements: Atom type to element symbol.
+
+    Raises:
+        ForceFieldError: Two rows describe the same interaction, or a row names a type without an element.
+
+    Example:
+        >>> from fieldfit.forcefield import ForceField, Row
+        >>> row = Row("harmonic_bond", ("C", "H"), {"k": 340.0, "r0": 1.09})
+        >>> field = ForceField("methane", (row,), {"C": "C", "H": "H"})
+        >>> field.parameters.names
+        ('bond.C-H.k', 'bond.C-H.r0')
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    elements: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=lambda row: KIND_ORDER.index(row.kind))))
+        labels: set[str] = set()
+        for row in self.rows:
+            if row.label in labels:
+                raise ForceFieldError(f"Two rows describe {row.label}. Keep one of them.")
+            labels.add(row.label)
+            missing = [name for name in row.types if name not in self.elements]
+            if missing:
+                raise ForceFieldError(f"Row {row.label} names the atom type {missing[0]!r}, which has no element.")
+
+    @property
+    def parameters(self) -> Parameters:
+        """All values as named parameters with default bounds and scales, in the units of the columns.
+
+        Raises:
+            ParameterError: A value lies outside its default bounds.
+        """
+        return Parameters(
+            Parameter(
+                name,
+                row.values[column.name],
+                unit=column.unit,
+                lower=column.lower,
+                upper=column.upper,
+                scale=column.scale,
+            )
+            for row in self.rows
+            for name, column in zip(row.parameter_names, row.definition.columns, strict=True)
+        )
+
+    @property
+    def internal_factors(self) -> Vector:
+        """Factors from the units of `parameters` to internal ones, shape (parameters,)."""
+        return np.array([column.internal for row in self.rows for column in row.definition.columns])
+
+    @property
+    def is_linear(self) -> np.ndarray:
+        """Whether the energy is proportional to each parameter: the force constants, shape (parameters,)."""
+        return np.array([column.is_linear for row in self.rows for column in row.definition.columns], dtype=bool)
+
+    def with_values(self, values: Mapping[str, Any]) -> ForceField:
+        """Return a copy with new values of some parameters, by parameter name, in the units of the columns.
+
+        Raises:
+            ForceFieldError: A name is not one of its parameters.
+        """
+        known = {name for row in self.rows for name in row.parameter_names}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ForceFieldError(
+                f"The force field has no parameter {unknown[0]!r}. Known: {', '.join(sorted(known))}."
+            )
+        return replace(self, rows=tuple(_with_row_values(row, values) for row in self.rows))
+
+    def find(self, kind: str, types: Iterable[str]) -> tuple[Row, ...]:
+        """Return the rows of a kind for a tuple of atom types in any equivalent order."""
+        key = canonical(kind, types)
+        return tuple(row for row in self.rows if row.kind == kind and row.types == key)
+
+    def write(self, path: FilePath) -> None:
+        """Write everything to a TOML file that `ForceField.read` reads back bit by bit."""
+        Path(path).write_text(self.to_toml(), encoding="utf-8")
+
+    def to_toml(self) -> str:
+        """Return the force field as TOML; floats are written so that they read back bit by bit."""
+        lines = ["# fieldfit force field: kcal/mol, angstrom, degrees; E = k x^2 without a half", "format = 1"]
+        lines += [f"name = {_quoted(self.name)}", "", "[elements]"]
+        lines += [f"{_quoted(name)} = {_quoted(element)}" for name, element in self.elements.items()]
+        for row in self.rows:
+            lines += ["", "[[rows]]", f"form = {_quoted(row.form)}"]
+            lines.append(f"types = [{', '.join(map(_quoted, row.types))}]")
+            lines += [f"{name} = {float(value)!r}" for name, value in ({**row.values, **row.constants}).items()]
+        return "\n".join(lines) + "\n"
+
+    @staticmethod
+    def read(path: FilePath) -> ForceField:
+        """Read a force field from its TOML file.
+
+        Raises:
+            FileFormatError: The file is missing, is not TOML, or lacks something.
+        """
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            elements = {str(key): str(value) for key, value in data["elements"].items()}
+            return ForceField(data["name"], tuple(_row_from_table(table) for table in data["rows"]), elements)
+        except OSError as error:
+            raise FileFormatError(
+                f"The force field {path} cannot be read: {error.strerror}. Check the path."
+            ) from error
+        except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError) as error:
+            raise FileFormatError(
+                f"{path} is not a fieldfit force field: {type(error).__name__} {error}. "
+                "Give a file that fieldfit wrote."
+            ) from error
+
+
+def canonical(kind: str, types: Iterable[str]) -> tuple[str, ...]:
+    """Return atom types in the order in which rows name them.
+
+    Bonds, angles and torsions read the same from both ends: the smaller one in alphabetical order is taken. The
+    neighbours of an out-of-plane atom, which comes first, are sorted.
+    """
+    forward = tuple(types)
+    if kind == "out-of-plane":
+        return (forward[0], *sorted(forward[1:]))
+    return min(forward, forward[::-1])
+
+
+def _with_row_values(row: Row, values: Mapping[str, Any]) -> Row:
+    new = {
+        column: float(values.get(name, value))
+        for name, (column, value) in zip(row.parameter_names, row.values.items(), strict=True)
+    }
+    return replace(row, values=new)
+
+
+def _row_from_table(table: Mapping[str, Any]) -> Row:
+    form = FORMS[table["form"]]
+    values = {column.name: float(table[column.name]) for column in form.columns}
+    return Row(table["form"], tuple(table["types"]), values, {name: float(table[name]) for name in form.constants})
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,132 @@
+"""What a quantum-chemistry program found, and the molecule a force field sees in it.
+
+A `QMRecord` is one result as the program reported it, converted to internal units. A `Molecule` adds what a force
+field needs and no program states: which atoms are bonded and which atoms are of one type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldfit.errors import MoleculeError
+
+
+@dataclass(frozen=True, eq=False)
+class QMRecord:
+    """One quantum-mechanical result in internal units.
+
+    Args:
+        name: What the result is called in reports.
+        symbols: Element symbols, one per atom.
+        coordinates: Cartesian coordinates [A], shape (atoms, 3).
+        masses: Atomic masses [u], shape (atoms,): those of the program where it states them.
+        hessian: Second derivatives of the energy [kcal/mol/A^2], shape (3 atoms, 3 atoms).
+        gradient: First derivatives of the energy [kcal/mol/A], shape (atoms, 3).
+        energy: Total energy [kcal/mol].
+        charge: Total charge [e].
+        multiplicity: Spin multiplicity.
+        frequencies: Wavenumbers as the program printed them [1/cm], imaginary ones negative, without the
+            translations and rotations.
+        source: Where it comes from: file, program, version, method, as far as known.
+
+    Raises:
+        MoleculeError: The arrays do not fit each other or hold numbers that are not finite.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    coordinates: Float[np.ndarray, "atoms 3"]
+    masses: Float[np.ndarray, " atoms"]
+    hessian: Float[np.ndarray, "dof dof"] | None = None
+    gradient: Float[np.ndarray, "atoms 3"] | None = None
+    energy: float | None = None
+    charge: int = 0
+    multiplicity: int = 1
+    frequencies: Float[np.ndarray, " modes"] | None = None
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        atoms = len(self.symbols)
+        expected = {
+            "coordinates": (atoms, 3),
+            "masses": (atoms,),
+            "hessian": (3 * atoms, 3 * atoms),
+            "gradient": (atoms, 3),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array is None:
+                continue
+            if array.shape != shape:
+                raise MoleculeError(
+                    f"{self.name}: the {name} have shape {array.shape}, but {atoms} atoms need {shape}. "
+                    "Check that geometry and derivatives come from the same calculation."
+                )
+            if not np.all(np.isfinite(array)):
+                raise MoleculeError(f"{self.name}: the {name} hold numbers that are not finite.")
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        found = [name for name in ("energy", "gradient", "hessian", "frequencies") if getattr(self, name) is not None]
+        return (
+            f"QMRecord({self.name}: {self.n_atoms} atoms, charge {self.charge}, with {', '.join(found) or 'geometry'})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Molecule:
+    """A QM result with its bonds and atom types.
+
+    Args:
+        record: The QM result.
+        bonds: Pairs of bonded atoms, counted from 0, the smaller index first, sorted.
+        types: Atom types, one per atom: equal types share parameters.
+    """
+
+    record: QMRecord
+    bonds: tuple[tuple[int, int], ...]
+    types: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Molecule({self.name}: {self.n_atoms} atoms, {len(self.bonds)} bonds, types {' '.join(self.types)})"
+
+    @property
+    def name(self) -> str:
+        """Name of the record."""
+        return self.record.name
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.record.n_atoms
+
+    @property
+    def qm_hessian(self) -> Float[np.ndarray, "dof dof"]:
+        """The QM Hessian [kcal/mol/A^2].
+
+        Raises:
+            MoleculeError: The record has none.
+        """
+        if self.record.hessian is None:
+            raise MoleculeError(
+                f"{self.name}: the QM result has no Hessian, which frequencies and force constants are fitted to. "
+                "Give the result of a frequency calculation."
+            )
+        return self.record.hessian
+
+    @property
+    def neighbours(self) -> tuple[tuple[int, ...], ...]:
+        """Bonded neighbours of each atom, ascending."""
+        lists: list[list[int]] = [[] for _ in range(self.n_atoms)]
+        for first, second in self.bonds:
+            lists[first].append(second)
+            lists[second].append(first)
+        return tuple(tuple(sorted(entry)) for entry in lists)

@@ -1,0 +1,20 @@
+"""What a force field has to reproduce."""
+
+from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel, MoleculeState
+from fieldfit.forcefield.references.reference import AbstractReference
+from fieldfit.registry import Registry
+
+REFERENCES = Registry(
+    "reference",
+    {
+        "frequency": "fieldfit.forcefield.references.vibrational:Frequency",
+        "eigenmatrix_diagonal": "fieldfit.forcefield.references.vibrational:EigenmatrixDiagonal",
+        "eigenmatrix_off_diagonal": "fieldfit.forcefield.references.vibrational:EigenmatrixOffDiagonal",
+        "newton_displacement": "fieldfit.forcefield.references.vibrational:NewtonDisplacement",
+        "bond_length": "fieldfit.forcefield.references.geometric:BondLength",
+        "bond_angle": "fieldfit.forcefield.references.geometric:BondAngle",
+    },
+    group="fieldfit.references",
+)
+
+__all__ = ["REFERENCES", "AbstractReference", "MoleculeEvaluation", "MoleculeModel", "MoleculeState"]

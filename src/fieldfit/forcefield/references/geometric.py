@@ -1,0 +1,76 @@
+"""References that compare the geometry at the minimum of the force field with the QM geometry.
+
+Derivatives follow the minimum: dq/dp = b dx/dp.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fieldfit.forcefield.engines.jax import internal_values
+from fieldfit.forcefield.forms.form import DEGREE
+from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references.reference import AbstractReference
+from fieldfit.typing import Matrix, Vector
+
+
+class BondLength(AbstractReference):
+    """Lengths of all bonds at the minimum of the force field."""
+
+    unit: ClassVar[str] = "A"
+    tolerance: ClassVar[float] = 0.01
+    needs_minimum: ClassVar[bool] = True
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._atoms = np.array(model.internal_coordinates.bonds).reshape(-1, 2)
+        self._labels = atom_labels(model, self._atoms)
+        self._observed = internal_values("distance", model.molecule.record.coordinates, self._atoms)[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._labels
+
+    @property
+    def observed(self) -> Vector:
+        return self._observed
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return internal_values("distance", evaluation.minimum.x, self._atoms)[0]
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return internal_values("distance", evaluation.minimum.x, self._atoms)[1] @ evaluation.response
+
+
+class BondAngle(AbstractReference):
+    """All bent bond angles at the minimum of the force field; linear ones have no slope and are left out."""
+
+    unit: ClassVar[str] = "deg"
+    tolerance: ClassVar[float] = 0.5
+    needs_minimum: ClassVar[bool] = True
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._atoms = np.array(model.internal_coordinates.angles).reshape(-1, 3)
+        self._labels = atom_labels(model, self._atoms)
+        self._observed = internal_values("angle", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self._labels
+
+    @property
+    def observed(self) -> Vector:
+        return self._observed
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return internal_values("angle", evaluation.minimum.x, self._atoms)[0] / DEGREE
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return internal_values("angle", evaluation.minimum.x, self._atoms)[1] @ evaluation.response / DEGREE
+
+
+def atom_labels(model: MoleculeModel, atoms: np.ndarray) -> tuple[str, ...]:
+    """Name tuples of atoms by type and number, counted from 1: "C1-H3"."""
+    symbols = model.molecule.record.symbols
+    return tuple("-".join(f"{symbols[atom]}{atom + 1}" for atom in entry) for entry in atoms)

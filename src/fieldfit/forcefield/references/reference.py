@@ -1,0 +1,41 @@
+"""The contract of a reference: observations of one molecule and what a force field predicts for them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from fieldfit.forcefield.references.model import MoleculeEvaluation
+from fieldfit.typing import Matrix, Vector
+
+
+class AbstractReference(ABC):
+    """Observations of one kind for one molecule; made from a `MoleculeModel`.
+
+    Attributes:
+        unit: Unit of observations and predictions.
+        tolerance: Default deviation that counts as one, in that unit.
+        needs_minimum: Whether predictions are made at the minimum of the force field, so that it has to be relaxed.
+    """
+
+    unit: ClassVar[str]
+    tolerance: ClassVar[float]
+    needs_minimum: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[str, ...]:
+        """What each observation is, m of them."""
+
+    @property
+    @abstractmethod
+    def observed(self) -> Vector:
+        """Observations, shape (m,)."""
+
+    @abstractmethod
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        """Return what the force field predicts, shape (m,)."""
+
+    @abstractmethod
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        """Return the derivatives of the predictions with respect to the parameters in internal units, shape (m, p)."""

@@ -1,0 +1,160 @@
+"""References that come from the QM Hessian: wavenumbers at the minimum, eigenmatrix and forces at the QM geometry."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from fieldfit.forcefield.constants import WAVENUMBER
+from fieldfit.forcefield.eigenmatrix import floored
+from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references.reference import AbstractReference
+from fieldfit.forcefield.vibrations import eigenvalue
+from fieldfit.typing import Matrix, Vector
+
+SOFTEST = 10.0
+"""Below this wavenumber [1/cm] the square root is replaced by a polynomial that is smooth at zero."""
+
+
+class Frequency(AbstractReference):
+    """Wavenumbers at the minimum of the force field, paired with the QM modes by overlap.
+
+    Derivatives take the motion of the minimum into account: d lambda / dp = l^T (dA/dp + dA/dx dx/dp) l.
+    Imaginary QM modes are left out.
+    """
+
+    unit: ClassVar[str] = "1/cm"
+    tolerance: ClassVar[float] = 10.0
+    needs_minimum: ClassVar[bool] = True
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._kept = np.flatnonzero(model.is_vibration)
+        self._observed = model.qm_modes.frequencies[self._kept]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"mode {number + 1}" for number in self._kept)
+
+    @property
+    def observed(self) -> Vector:
+        return self._observed
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return smooth_wavenumber(evaluation.modes.eigenvalues[evaluation.pairing[self._kept]])
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        chosen = evaluation.pairing[self._kept]
+        weights = 1.0 / np.sqrt(np.repeat(evaluation.model.masses, 3))[:, None]
+        directions = evaluation.modes.modes[:, chosen] * weights
+        fixed = evaluation.minimum_geometry.diagonal_projector(directions).jacobian(evaluation.minimum_terms)
+        third = evaluation.model.system.third_along(evaluation.minimum.x, evaluation.p, directions)
+        slopes = smooth_wavenumber_slope(evaluation.modes.eigenvalues[chosen])
+        return slopes[:, None] * (fixed + third @ evaluation.response)
+
+
+class EigenmatrixDiagonal(AbstractReference):
+    """Diagonal of the eigenmatrix at the QM geometry, as wavenumbers to first order; see `eigenmatrix`."""
+
+    unit: ClassVar[str] = "1/cm"
+    tolerance: ClassVar[float] = 20.0
+    needs_minimum: ClassVar[bool] = False
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._eigenmatrix = model.eigenmatrix
+        self._kept = np.flatnonzero(self._eigenmatrix.rows == self._eigenmatrix.columns)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"mode {number + 1}" for number in self._eigenmatrix.rows[self._kept])
+
+    @property
+    def observed(self) -> Vector:
+        return self._eigenmatrix.target[self._kept]
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return self._eigenmatrix.elements(evaluation.terms)[self._kept]
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return self._eigenmatrix.jacobian(evaluation.terms)[self._kept]
+
+
+class EigenmatrixOffDiagonal(AbstractReference):
+    """Elements above the diagonal of the eigenmatrix at the QM geometry; see `eigenmatrix`."""
+
+    unit: ClassVar[str] = "1/cm"
+    tolerance: ClassVar[float] = 20.0
+    needs_minimum: ClassVar[bool] = False
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._eigenmatrix = model.eigenmatrix
+        self._kept = np.flatnonzero(self._eigenmatrix.rows != self._eigenmatrix.columns)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        rows, columns = self._eigenmatrix.rows[self._kept], self._eigenmatrix.columns[self._kept]
+        return tuple(f"modes {i + 1}, {j + 1}" for i, j in zip(rows, columns, strict=True))
+
+    @property
+    def observed(self) -> Vector:
+        return self._eigenmatrix.target[self._kept]
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return self._eigenmatrix.elements(evaluation.terms)[self._kept]
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return self._eigenmatrix.jacobian(evaluation.terms)[self._kept]
+
+
+class NewtonDisplacement(AbstractReference):
+    """How far the force field would move the QM geometry along each QM mode, from its forces there.
+
+    l_k^T M^-1/2 g / lambda_k with the QM eigenvalues, floored: zero if the QM geometry is stationary. It costs no
+    relaxation. Imaginary QM modes are left out.
+    """
+
+    unit: ClassVar[str] = "A u^1/2"
+    tolerance: ClassVar[float] = 0.02
+    needs_minimum: ClassVar[bool] = False
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._kept = np.flatnonzero(model.is_vibration)
+        weights = 1.0 / np.sqrt(np.repeat(model.masses, 3))[:, None]
+        modes = model.qm_modes.modes[:, self._kept] * weights
+        self._map = (modes / floored(model.qm_modes.eigenvalues[self._kept], model.floor)).T
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"mode {number + 1}" for number in self._kept)
+
+    @property
+    def observed(self) -> Vector:
+        return np.zeros(len(self._kept))
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        return self._map @ evaluation.model.qm_geometry.gradient(evaluation.terms)
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return self._map @ evaluation.model.qm_geometry.gradient_jacobian(evaluation.terms)
+
+
+def smooth_wavenumber(eigenvalues: Vector) -> Vector:
+    """Return signed wavenumbers [1/cm], by a cubic with matching slope where they are below 10 1/cm.
+
+    The signed square root has an infinite slope at zero. With t = lambda / lambda_soft the cubic is (5 t - t^3) / 4
+    times the softest wavenumber: the same value and slope at t = 1.
+
+    Args:
+        eigenvalues: Of the mass-weighted Hessian [kcal/mol/A^2/u], shape (modes,).
+    """
+    t = eigenvalues / eigenvalue(SOFTEST)
+    root = np.sign(eigenvalues) * WAVENUMBER * np.sqrt(np.abs(eigenvalues))
+    return np.where(np.abs(t) > 1.0, root, SOFTEST * (5.0 * t - t**3) / 4.0)
+
+
+def smooth_wavenumber_slope(eigenvalues: Vector) -> Vector:
+    """Return the derivative of `smooth_wavenumber`, shape (modes,)."""
+    soft = eigenvalue(SOFTEST)
+    t = eigenvalues / soft
+    stiff = 0.5 * WAVENUMBER / np.sqrt(np.maximum(np.abs(eigenvalues), soft))
+    return np.where(np.abs(t) > 1.0, stiff, SOFTEST * (5.0 - 3.0 * t**2) / (4.0 * soft))

@@ -1,0 +1,201 @@
+"""A user's own function as an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fieldfit.errors import EvaluationError, SettingsError
+from fieldfit.objectives.objective import (
+    AbstractObjective,
+    Evaluation,
+    ObjectiveTraits,
+    evaluation_from_residuals,
+)
+from fieldfit.objectives.residuals import Goal
+from fieldfit.parameters import Parameters
+from fieldfit.precision import in_double_precision
+from fieldfit.registry import unknown_name
+from fieldfit.typing import Vector
+
+DERIVATIVES = ("jax", "differences")
+
+
+class FunctionObjective(AbstractObjective):
+    """Predictions, residuals or a scalar loss written as a Python function of named parameters.
+
+    The function takes a dictionary from parameter name to array. A function that returns an array is fitted by
+    least squares; for a scalar loss there is `ScalarObjective`.
+
+    Args:
+        function: Takes `{name: array}` and returns an array of predictions.
+        parameters: The parameters it takes, or a mapping from name to start value.
+        goal: Target or bounds, weight and normalization of the predictions; default: the predictions are residuals.
+        derivatives: "jax" if JAX can trace the function, "differences" if it cannot, or a function that returns
+            the Jacobian, shape (m, elements).
+        name: Name of the term in reports.
+
+    Raises:
+        SettingsError: `derivatives` is none of these.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import fieldfit
+        >>> t = jnp.linspace(0.0, 1.0, 20)
+        >>> decay = lambda p: p["a"] * jnp.exp(-p["k"] * t)
+        >>> goal = fieldfit.Goal(target=2.0 * jnp.exp(-3.0 * t))
+        >>> objective = fieldfit.FunctionObjective(decay, {"a": 1.0, "k": 1.0}, goal=goal)
+        >>> result = fieldfit.LeastSquaresOptimizer().optimize(objective)
+        >>> round(float(result.x["k"]), 6)
+        3.0
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any]], Any],
+        parameters: Parameters | Mapping[str, Any],
+        *,
+        goal: Goal | None = None,
+        derivatives: str | Callable[[Mapping[str, Any]], Any] = "jax",
+        name: str = "residuals",
+    ) -> None:
+        self._parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+        self._goal = goal or Goal()
+        self._name = name
+        self._has_derivatives = derivatives != "differences"
+        self._is_traceable = derivatives == "jax"
+        self._predict, self._predict_with_jacobian = _compile(function, self._parameters, derivatives)
+        self._size = 0
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
+
+    @property
+    def traits(self) -> ObjectiveTraits:
+        return ObjectiveTraits(
+            has_residuals=True, has_derivatives=self._has_derivatives, is_traceable=self._is_traceable
+        )
+
+    def initial_state(self) -> None:
+        return None
+
+    def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        if not (derivatives and self._has_derivatives):
+            prediction = self._call(self._predict, values)
+            return evaluation_from_residuals(self._goal.residuals(np.ravel(prediction)), None)
+        prediction, jacobian = self._call(self._predict_with_jacobian, values)
+        prediction = np.ravel(prediction)
+        jacobian = self._goal.jacobian(prediction, jacobian.reshape(prediction.size, -1))
+        return evaluation_from_residuals(self._goal.residuals(prediction), jacobian)
+
+    def term_slices(self) -> dict[str, slice]:
+        if not self._size:
+            self._size = np.size(self._call(self._predict, self._parameters.flat))
+        return {self._name: slice(0, self._size)}
+
+    def _call(self, function: Callable[[Vector], Any], values: Vector) -> Any:
+        return call_user_function(function, values, self._parameters)
+
+
+class ScalarObjective(AbstractObjective):
+    """A scalar loss written as a Python function of named parameters.
+
+    Args:
+        function: Takes `{name: array}` and returns a scalar.
+        parameters: The parameters it takes, or a mapping from name to start value.
+        derivatives: "jax", "differences", or a function that returns the gradient, shape (elements,).
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Mapping[str, Any]], Any],
+        parameters: Parameters | Mapping[str, Any],
+        *,
+        derivatives: str | Callable[[Mapping[str, Any]], Any] = "jax",
+    ) -> None:
+        self._parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+        self._has_derivatives = derivatives != "differences"
+        self._is_traceable = derivatives == "jax"
+        self._loss, self._loss_with_gradient = _compile(function, self._parameters, derivatives)
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
+
+    @property
+    def traits(self) -> ObjectiveTraits:
+        return ObjectiveTraits(
+            has_residuals=False, has_derivatives=self._has_derivatives, is_traceable=self._is_traceable
+        )
+
+    def initial_state(self) -> None:
+        return None
+
+    def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        if not (derivatives and self._has_derivatives):
+            return Evaluation(self._scalar(call_user_function(self._loss, values, self._parameters)))
+        loss, gradient = call_user_function(self._loss_with_gradient, values, self._parameters)
+        return Evaluation(self._scalar(loss), gradient=np.ravel(gradient))
+
+    def term_slices(self) -> dict[str, slice]:
+        return {}
+
+    def _scalar(self, loss: Any) -> float:
+        if np.size(loss) != 1:
+            raise SettingsError(
+                f"The loss function returned an array of shape {np.shape(loss)}, but a loss is one number. "
+                "Sum it, or use FunctionObjective to fit it by least squares."
+            )
+        return float(np.ravel(loss)[0])
+
+
+def call_user_function(function: Callable[[Vector], Any], values: Vector, parameters: Parameters) -> Any:
+    """Call a user's function and name the parameter values if it raises.
+
+    Raises:
+        EvaluationError: The function raised; the original exception is the cause.
+    """
+    try:
+        return function(values)
+    except Exception as error:
+        listing = ", ".join(f"{label} = {value:g}" for label, value in zip(parameters.labels, values, strict=True))
+        raise EvaluationError(
+            f"The function raised {type(error).__name__}: {error}. The parameters were: {listing}."
+        ) from error
+
+
+def _compile(
+    function: Callable[[Mapping[str, Any]], Any],
+    parameters: Parameters,
+    derivatives: str | Callable[[Mapping[str, Any]], Any],
+) -> tuple[Callable[[Vector], Any], Callable[[Vector], tuple[Any, Any]]]:
+    """Return the function of the flat vector, alone and with its derivatives."""
+    if isinstance(derivatives, str) and derivatives not in DERIVATIVES:
+        raise SettingsError(unknown_name("way to differentiate", derivatives, DERIVATIVES))
+    if derivatives != "jax":
+        given = derivatives
+
+        def plain(values: Vector) -> np.ndarray:
+            return np.asarray(function(parameters.split(values)), dtype=float)
+
+        def with_given(values: Vector) -> tuple[np.ndarray, np.ndarray]:
+            if not callable(given):
+                raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
+            return plain(values), np.asarray(given(parameters.split(values)), dtype=float)
+
+        return plain, with_given
+
+    import jax
+
+    def flat(values: Any) -> Any:
+        return function(parameters.split(values))
+
+    def with_jacobian(values: Any) -> tuple[Any, Any]:
+        shape = jax.eval_shape(flat, values)
+        differentiate = jax.jacfwd if shape.size > values.size else jax.jacrev
+        return flat(values), differentiate(flat)(values)
+
+    return in_double_precision(jax.jit(flat)), in_double_precision(jax.jit(with_jacobian))

@@ -1,0 +1,218 @@
+"""The contract of an objective, and the sum of several.
+
+An objective answers `evaluate(values, state)`, residuals and derivatives together when both are wanted, so that an
+expensive inner step (a relaxation, a solve) is done once. `state` holds what such an inner step starts from. It is
+explicit and never changed in place: the same values and the same state give the same bits. Optimizers keep the state of
+the last accepted point and hand it to the next evaluation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fieldfit.errors import ParameterError
+from fieldfit.parameters import Parameters
+from fieldfit.typing import Matrix, Vector
+
+
+@dataclass(frozen=True)
+class ObjectiveTraits:
+    """What an objective declares about itself.
+
+    Args:
+        has_residuals: It is a sum of squares and hands out the residual vector.
+        has_derivatives: It computes its own Jacobian or gradient; otherwise differences are taken.
+        is_traceable: JAX can trace it end to end.
+        is_noisy: Two evaluations at one point may differ.
+    """
+
+    has_residuals: bool
+    has_derivatives: bool
+    is_traceable: bool = False
+    is_noisy: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What an objective answers.
+
+    Args:
+        cost: Half the sum of squared residuals, or the scalar; NaN where it could not be evaluated.
+        residuals: Dimensionless residuals, weights applied, shape (m,); None for a scalar objective.
+        jacobian: Derivatives of the residuals, shape (m, n); None if not asked for or not available.
+        gradient: Derivatives of the cost, shape (n,); None if not asked for or not available.
+        state: What the next evaluation starts from if this point is accepted.
+        is_stale: The residuals under `state` differ from these (a pairing has changed): evaluate again once accepted.
+        note: News for the progress display, such as a pairing that changed; empty if none.
+        failure: Why it could not be evaluated; None if it could.
+    """
+
+    cost: float
+    residuals: Vector | None = None
+    jacobian: Matrix | None = None
+    gradient: Vector | None = None
+    state: Any = None
+    is_stale: bool = False
+    note: str = ""
+    failure: str | None = None
+
+    @property
+    def score(self) -> float:
+        """Sum of squared residuals, or the scalar."""
+        return self.cost if self.residuals is None else 2.0 * self.cost
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether cost and whatever derivatives there are hold only finite numbers."""
+        arrays = [self.cost, self.residuals, self.jacobian, self.gradient]
+        return all(bool(np.all(np.isfinite(array))) for array in arrays if array is not None)
+
+
+def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:
+    """Complete an evaluation from residuals and, where wanted, their Jacobian."""
+    gradient = None if jacobian is None else jacobian.T @ residuals
+    cost = 0.5 * float(residuals @ residuals)
+    return Evaluation(cost, residuals=residuals, jacobian=jacobian, gradient=gradient, **rest)
+
+
+class AbstractObjective(ABC):
+    """What is to be made small."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Parameters:
+        """The parameters it acts on, with start values."""
+
+    @property
+    @abstractmethod
+    def traits(self) -> ObjectiveTraits:
+        """What it declares about itself."""
+
+    @abstractmethod
+    def initial_state(self) -> Any:
+        """Return the state of the first evaluation; None for an objective without one."""
+
+    @abstractmethod
+    def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        """Evaluate at given parameter values.
+
+        Args:
+            values: All elements of `parameters` in physical units, in order, shape (elements,).
+            state: From `initial_state` or an earlier evaluation.
+            derivatives: Whether Jacobian or gradient are wanted too.
+
+        Returns:
+            The evaluation; derivatives are with respect to all elements.
+
+        Raises:
+            EvaluationError: It cannot be evaluated there.
+        """
+
+    @abstractmethod
+    def term_slices(self) -> Mapping[str, slice]:
+        """Return which residuals belong to which term, by name; empty for a scalar."""
+
+
+class ObjectiveFunction(AbstractObjective):
+    """The sum of several objectives over the union of their parameters.
+
+    Args:
+        terms: Name to objective. Either all have residuals or none. Parameters of one name must be equal in shape;
+            the first term that names one defines its start, bounds and scale.
+
+    Raises:
+        ParameterError: No term, terms of both kinds, or one name with two shapes.
+    """
+
+    def __init__(self, terms: Mapping[str, AbstractObjective]) -> None:
+        if len({term.traits.has_residuals for term in terms.values()}) != 1:
+            raise ParameterError(
+                "A sum needs at least one term, and either all terms have residuals or none has. "
+                "Give the scalar terms as residuals, or all as scalars."
+            )
+        self._terms = dict(terms)
+        self._parameters = _union([term.parameters for term in terms.values()])
+        elements = self._parameters.split(np.arange(self._parameters.size))
+        self._columns = {
+            name: np.concatenate([elements[entry.name].ravel() for entry in term.parameters])
+            for name, term in terms.items()
+        }
+
+    @property
+    def parameters(self) -> Parameters:
+        return self._parameters
+
+    @property
+    def traits(self) -> ObjectiveTraits:
+        traits = [term.traits for term in self._terms.values()]
+        return ObjectiveTraits(
+            has_residuals=traits[0].has_residuals,
+            has_derivatives=all(entry.has_derivatives for entry in traits),
+            is_traceable=all(entry.is_traceable for entry in traits),
+            is_noisy=any(entry.is_noisy for entry in traits),
+        )
+
+    def initial_state(self) -> dict[str, Any]:
+        return {name: term.initial_state() for name, term in self._terms.items()}
+
+    def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        parts = {
+            name: term.evaluate(values[self._columns[name]], state[name], derivatives=derivatives)
+            for name, term in self._terms.items()
+        }
+        rest = {
+            "state": {name: part.state for name, part in parts.items()},
+            "is_stale": any(part.is_stale for part in parts.values()),
+            "note": "; ".join(part.note for part in parts.values() if part.note),
+            "failure": "; ".join(f"{name}: {part.failure}" for name, part in parts.items() if part.failure) or None,
+        }
+        if rest["failure"]:
+            return Evaluation(np.nan, **rest)
+        if not self.traits.has_residuals:
+            gradients = self._spread({name: part.gradient for name, part in parts.items()})
+            gradient = None if gradients is None else np.sum(gradients, axis=0)
+            return Evaluation(sum(part.cost for part in parts.values()), gradient=gradient, **rest)
+        residuals = np.concatenate([part.residuals for part in parts.values() if part.residuals is not None])
+        blocks = self._spread({name: part.jacobian for name, part in parts.items()})
+        jacobian = None if blocks is None else np.concatenate(blocks)
+        return evaluation_from_residuals(residuals, jacobian, **rest)
+
+    def term_slices(self) -> dict[str, slice]:
+        slices, start = {}, 0
+        for name, term in self._terms.items():
+            own = term.term_slices()
+            for label, part in own.items():
+                slices[f"{name}.{label}" if len(own) > 1 else name] = slice(start + part.start, start + part.stop)
+            start += max(part.stop for part in own.values()) if own else 0
+        return slices
+
+    def _spread(self, derivatives: Mapping[str, np.ndarray | None]) -> list[np.ndarray] | None:
+        """Put the columns of every term where they belong among all parameters; None if a term has no derivatives."""
+        result = []
+        for name, own in derivatives.items():
+            if own is None:
+                return None
+            spread = np.zeros((*own.shape[:-1], self._parameters.size))
+            spread[..., self._columns[name]] = own
+            result.append(spread)
+        return result
+
+
+def _union(collections: Sequence[Parameters]) -> Parameters:
+    entries, ties = {}, {}
+    for collection in collections:
+        for entry in collection:
+            known = entries.setdefault(entry.name, entry)
+            if known.shape != entry.shape:
+                raise ParameterError(
+                    f"Parameter {entry.name!r} has the shape {known.shape} in one term and {entry.shape} in another. "
+                    "Rename one of them."
+                )
+        ties |= collection.ties
+    return Parameters(entries.values(), ties)

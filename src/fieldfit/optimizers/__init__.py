@@ -1,0 +1,14 @@
+"""Ways to make an objective smaller, one algorithm family per file."""
+
+from fieldfit.registry import Registry
+
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        "least-squares": "fieldfit.optimizers.least_squares:LeastSquaresOptimizer",
+        "scipy": "fieldfit.optimizers.scipy:ScipyOptimizer",
+    },
+    group="fieldfit.optimizers",
+)
+
+__all__ = ["OPTIMIZERS"]

@@ -1,0 +1,435 @@
+"""The parts of a bounded trust-region method for nonlinear least squares, as pure functions.
+
+Problem
+-------
+Minimise F(x) = 0.5 ||f(x)||^2 subject to lb <= x <= ub. At a point x with residuals f, Jacobian J and gradient
+g = J^T f, a step is the minimiser of a quadratic model of F in a ball of radius Delta.
+
+Scaling
+-------
+D_j = ||J_:,j||, so that a move of one in D_j x_j changes the residuals by about one, whatever the units of x_j.
+
+Bounds (Coleman, Li 1996; Branch, Coleman, Li 1999) are met by a second scaling. A variable that the descent direction
+drives towards a bound gets
+
+    v_j = (ub_j - x_j) D_j,  v'_j = -1    if g_j < 0 and ub_j is finite
+    v_j = (x_j - lb_j) D_j,  v'_j = +1    if g_j > 0 and lb_j is finite
+    v_j = 1,                 v'_j =  0    otherwise
+
+First-order optimality is v_j g_j = 0. In the variables x_h = x / d with d = sqrt(v) / D, a Newton step on that
+equation is the minimiser of
+
+    q(p_h) = 0.5 ||J_h p_h||^2 + 0.5 p_h^T C p_h + g_h^T p_h,   J_h = J diag(d),  g_h = d g,  C = diag(g v' / D) >= 0,
+
+a least-squares problem again, with the matrix A = [J_h; sqrt(C)] and the right-hand side [f; 0].
+
+Exact steps
+-----------
+The minimiser of q with ||p_h|| <= Delta is p(alpha) = -(A^T A + alpha I)^-1 g_h, with alpha = 0 if that is short enough
+and else with the root of phi(alpha) = ||p(alpha)|| - Delta. Newton's method on 1 / ||p|| inside the bracket
+
+    -phi(0) / phi'(0) <= alpha <= ||g_h|| / Delta
+
+finds it in one to three turns (More 1978). Each turn needs p and d||p|| / d alpha = -||L^-1 p||^2 / ||p||, where
+L L^T = A^T A + alpha I:
+
+    qr        A = Q R once; then only [R; sqrt(alpha) I], of 2 n rows
+    svd       A = U diag(s) V^T once; then only sums. Singular values below rounding are left out, which
+              makes alpha = 0 the shortest Gauss-Newton step
+    cholesky  A^T A once; then L. Cheapest for many residuals; squares the condition number
+
+The first and the last fall back on the second where A is singular to working precision.
+
+A step that leaves the bounds is replaced by the best, under q, of: the step up to the bound, the step reflected
+there, and the minimiser along -g_h; each stays strictly inside.
+
+References:
+----------
+Branch, Coleman, Li (1999), SIAM J. Sci. Comput. 21, 1, doi:10.1137/S1064827595289108.
+Coleman, Li (1996), SIAM J. Optim. 6, 418, doi:10.1137/0806023.
+More (1978), The Levenberg-Marquardt algorithm: implementation and theory, doi:10.1007/BFb0067700.
+Nocedal, Wright (2006), Numerical Optimization, chs. 4 and 10, doi:10.1007/978-0-387-40065-5.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from fieldfit.typing import Matrix, Vector
+
+dgeqrf, dpocon, dpotrf, dpotrs, dtrcon, dtrtrs = scipy.linalg.get_lapack_funcs(
+    ("geqrf", "pocon", "potrf", "potrs", "trcon", "trtrs"), dtype=np.float64
+)
+
+EPS = float(np.finfo(float).eps)
+
+FACTORIZATIONS = ("qr", "svd", "cholesky")
+
+RADIUS_ACCURACY = 0.1
+"""Relative accuracy of the root of phi, as in MINPACK; the step is scaled to the radius afterwards."""
+
+MOST_TURNS = 10
+"""Of the root search for alpha; the bracket makes the last value usable in any case."""
+
+
+@dataclass(frozen=True, eq=False)
+class DampedStep:
+    """The step p(alpha) of a model.
+
+    Args:
+        p_h: The step, shape (n,).
+        alpha: Levenberg-Marquardt parameter.
+        slope: Derivative of its length with respect to alpha.
+        solve: Takes r, shape (n,), and returns (A^T A + alpha I)^-1 r.
+    """
+
+    p_h: Vector
+    alpha: float
+    slope: float
+    solve: Callable[[Vector], Vector]
+
+    @property
+    def length(self) -> float:
+        """||p(alpha)||."""
+        return norm(self.p_h)
+
+
+class AbstractFactors(ABC):
+    """The matrix A = [J_h; sqrt(C)] with its right-hand side, factorized."""
+
+    @abstractmethod
+    def damp(self, alpha: float) -> DampedStep:
+        """Return the step p(alpha)."""
+
+    @property
+    @abstractmethod
+    def gain(self) -> float:
+        """What the step with alpha = 0 takes off the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class QRFactors(AbstractFactors):
+    """R and q = Q^T [f; 0], of shapes (n, n) and (n,)."""
+
+    R: Float[np.ndarray, "n n"]
+    q: Vector
+
+    def damp(self, alpha: float) -> DampedStep:
+        R, q = self.R, self.q
+        if alpha > 0.0:
+            n = q.size
+            A = np.zeros((2 * n, n))
+            A[:n] = R
+            np.fill_diagonal(A[n:], math.sqrt(alpha))
+            R, q = _triangle(A, q)
+        p_h = -dtrtrs(R, q)[0]
+        slope = _slope(p_h, dtrtrs(R, p_h, trans=1)[0])
+        return DampedStep(p_h, alpha, slope, lambda right: dtrtrs(R, dtrtrs(R, right, trans=1)[0])[0])
+
+    @property
+    def gain(self) -> float:
+        return 0.5 * float(self.q @ self.q)
+
+
+@dataclass(frozen=True, eq=False)
+class SVDFactors(AbstractFactors):
+    """Singular values s above rounding, the rows of V^T that go with them, and U^T [f; 0]."""
+
+    s: Float[np.ndarray, " rank"]
+    Vt: Float[np.ndarray, "rank n"]
+    uf: Float[np.ndarray, " rank"]
+
+    def damp(self, alpha: float) -> DampedStep:
+        weights = self.s**2 + alpha
+        along = self.s * self.uf / weights
+        slope = _slope(along, along / np.sqrt(weights))
+        return DampedStep(-(along @ self.Vt), alpha, slope, lambda right: ((self.Vt @ right) / weights) @ self.Vt)
+
+    @property
+    def gain(self) -> float:
+        return 0.5 * float(self.uf @ self.uf)
+
+
+@dataclass(frozen=True, eq=False)
+class CholeskyFactors(AbstractFactors):
+    """A^T A and g_h = A^T [f; 0], of shapes (n, n) and (n,)."""
+
+    normal: Float[np.ndarray, "n n"]
+    g_h: Vector
+
+    def damp(self, alpha: float) -> DampedStep:
+        upper = dpotrf(self.normal + alpha * np.eye(self.g_h.size))[0]
+        p_h = -dpotrs(upper, self.g_h)[0]
+        slope = _slope(p_h, dtrtrs(upper, p_h, trans=1)[0])
+        return DampedStep(p_h, alpha, slope, lambda right: dpotrs(upper, right)[0])
+
+    @property
+    def gain(self) -> float:
+        return -0.5 * float(self.g_h @ self.damp(0.0).p_h)
+
+
+def factorize(A: Matrix, b: Float[np.ndarray, " rows"], method: str) -> AbstractFactors:
+    """Factorize a least-squares problem min ||A p + b||.
+
+    Args:
+        A: Matrix, shape (m, n).
+        b: Right-hand side, shape (rows,); rows of A beyond it count with zeros.
+        method: "qr", "svd" or "cholesky"; the first and last turn to "svd" where A is singular to working precision.
+
+    Returns:
+        The factors.
+    """
+    m, n = A.shape
+    if method == "qr" and m >= n:
+        R, q = _triangle(A, b)
+        if dtrcon(R)[0] > EPS * m:
+            return QRFactors(np.triu(R), q)
+    if method == "cholesky" and m >= n:
+        normal = A.T @ A
+        upper, info = dpotrf(normal)
+        if info == 0 and dpocon(upper, np.linalg.norm(normal, 1))[0] > EPS * m:
+            return CholeskyFactors(normal, A[: b.size].T @ b)
+    U, s, Vt = scipy.linalg.svd(A, full_matrices=False, check_finite=False)
+    rank = int(np.count_nonzero(s > EPS * max(m, n) * s[0]))
+    return SVDFactors(s[:rank], Vt[:rank], U[: b.size, :rank].T @ b)
+
+
+def exact_step(factors: AbstractFactors, g_h: Vector, Delta: float, *, alpha: float) -> DampedStep:
+    """Minimise the model inside the ball ||p_h|| <= Delta.
+
+    Args:
+        factors: Of the model.
+        g_h: Gradient of the model, shape (n,).
+        Delta: Radius, positive.
+        alpha: First guess of the Levenberg-Marquardt parameter; 0 for none.
+
+    Returns:
+        The step, not longer than Delta.
+    """
+    step = factors.damp(0.0)
+    if step.length <= Delta:
+        return step
+    low, high = (Delta - step.length) / step.slope, norm(g_h) / Delta
+    for _ in range(MOST_TURNS):
+        if not low <= alpha <= high:
+            alpha = max(0.001 * high, math.sqrt(low * high))
+        step = factors.damp(alpha)
+        phi = step.length - Delta
+        if abs(phi) <= RADIUS_ACCURACY * Delta:
+            break
+        high = alpha if phi < 0.0 else high
+        low = max(low, alpha - phi / step.slope)
+        alpha -= (step.length / Delta) * (phi / step.slope)
+    length = step.length
+    return replace(step, p_h=step.p_h * (Delta / length)) if length > 0.0 else step
+
+
+def norm(vector: Vector) -> float:
+    """Return the Euclidean length of a vector."""
+    # A few times faster than numpy.linalg.norm, which matters for problems of a few variables.
+    return math.sqrt(vector @ vector)
+
+
+def cut(step: Vector, longest: float) -> Vector:
+    """Shorten a step that is longer than allowed."""
+    length = norm(step)
+    return step * (longest / length) if length > longest else step
+
+
+@dataclass(frozen=True, eq=False)
+class LocalModel:
+    """The quadratic model q around a point, in the variables x_h = x / d.
+
+    Args:
+        x: The point, inside the bounds, shape (n,).
+        f: Residuals there, shape (m,).
+        bounds: Lower and upper bounds, shape (n,) each.
+        d: Scaling of the variables, shape (n,); 0 for one that cannot move.
+        J_h: J diag(d), shape (m, n).
+        g_h: d g, shape (n,).
+        C: Diagonal of the term that the bounds add, shape (n,).
+        factors: Of [J_h; sqrt(C)].
+    """
+
+    x: Vector
+    f: Float[np.ndarray, " m"]
+    bounds: tuple[Vector, Vector]
+    d: Vector
+    J_h: Matrix
+    g_h: Vector
+    C: Vector
+    factors: AbstractFactors
+
+    @property
+    def offset(self) -> float:
+        """Relative offset, between 0 and 1: square root of the fraction of F that a full step would take off.
+
+        It is the sine of the angle by which f is not yet orthogonal to the tangent space (Bates, Watts 1981,
+        doi:10.1080/00401706.1981.10486262), the same in any units of x and f.
+        """
+        squares = float(self.f @ self.f)
+        return float(np.sqrt(2.0 * self.factors.gain / squares)) if squares > 0.0 else 0.0
+
+    def value(self, p_h: Vector) -> float:
+        """Return q(p_h)."""
+        J_p = self.J_h @ p_h
+        return float(0.5 * (J_p @ J_p) + 0.5 * (self.C * p_h) @ p_h + self.g_h @ p_h)
+
+    def is_inside(self, p_h: Vector) -> bool:
+        """Whether a step stays inside the bounds."""
+        x = self.x + self.d * p_h
+        return bool((x >= self.bounds[0]).all() and (x <= self.bounds[1]).all())
+
+
+def local_model(
+    x: Vector, f: Float[np.ndarray, " m"], J: Matrix, D: Vector, bounds: tuple[Vector, Vector], method: str
+) -> LocalModel:
+    """Build the model around a point.
+
+    Args:
+        x: Point inside the bounds, shape (n,).
+        f: Residuals, shape (m,).
+        J: Jacobian, shape (m, n).
+        D: Lengths by which variables are measured, shape (n,).
+        bounds: Lower and upper bounds, shape (n,) each.
+        method: Factorization, see `factorize`.
+    """
+    g = J.T @ f
+    v, dv = coleman_li(x, g, D, bounds)
+    d = np.sqrt(v) / D
+    J_h, C = J * d, g * dv / D
+    # A variable on its bound has an empty column; any diagonal keeps its step at zero.
+    C = np.where((v == 0.0) & (C == 0.0), 1.0, C)
+    A = np.concatenate([J_h, np.diag(np.sqrt(C))]) if C.any() else J_h
+    return LocalModel(x, f, bounds, d, J_h, d * g, C, factorize(A, f, method))
+
+
+def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+    """Return v and v' of the module docstring, shape (n,) each; v = 0 where the bounds are equal."""
+    lb, ub = bounds
+    to_upper = (g < 0.0) & np.isfinite(ub)
+    to_lower = (g > 0.0) & np.isfinite(lb)
+    v = np.where(to_upper, (ub - x) * D, np.where(to_lower, (x - lb) * D, 1.0))
+    return np.where(lb == ub, 0.0, v), to_lower * 1.0 - to_upper * 1.0
+
+
+def select_step(model: LocalModel, p_h: Vector, Delta: float) -> tuple[Vector, float]:
+    """Keep a step inside the bounds: cut it, reflect it or take the gradient's direction, whichever the model prefers.
+
+    Args:
+        model: The model around the current point.
+        p_h: Exact step, shape (n,).
+        Delta: Radius.
+
+    Returns:
+        The chosen step in the variables of the model, shape (n,), and the reduction of F it promises.
+    """
+    if model.is_inside(p_h):
+        return p_h, -model.value(p_h)
+    # Going a little less than all the way keeps iterates inside; near the solution nearly all of it is wanted.
+    theta = max(0.995, 1.0 - model.offset)
+    way, hits = way_to_bound(model.x, model.d * p_h, model.bounds)
+    candidates = [theta * way * p_h, _gradient_step(model, Delta, theta)]
+    reflected = _reflected_step(model, way * p_h, np.where(hits, -p_h, p_h), Delta, theta=theta)
+    if reflected is not None:
+        candidates.append(reflected)
+    values = [model.value(candidate) for candidate in candidates]
+    best = int(np.argmin(values))
+    return candidates[best], -values[best]
+
+
+def way_to_bound(x: Vector, p: Vector, bounds: tuple[Vector, Vector]) -> tuple[float, np.ndarray]:
+    """Return the largest t for which x + t p is inside the bounds, and which variables hit them there."""
+    moving = p != 0.0
+    ways = np.full(x.size, np.inf)
+    target = np.where(p > 0.0, bounds[1], bounds[0])
+    ways[moving] = (target[moving] - x[moving]) / p[moving]
+    way = float(np.min(ways, initial=np.inf))
+    return way, ways == way
+
+
+def strictly_inside(x: Vector, bounds: tuple[Vector, Vector]) -> Vector:
+    """Move what rounding put on or beyond a bound to the nearest number inside."""
+    lb, ub = bounds
+    inside = np.clip(x, np.nextafter(lb, ub), np.nextafter(ub, lb))
+    return np.where(lb == ub, lb, inside)
+
+
+def update_radius(Delta: float, *, ratio: float, length: float) -> float:
+    """Return the next radius: a quarter of a step that went wrong, twice the radius of one that went as predicted.
+
+    Args:
+        Delta: Radius.
+        ratio: Actual over predicted reduction; minus infinity for a failed evaluation.
+        length: ||p_h|| of the step taken.
+    """
+    if ratio < 0.25:
+        return 0.25 * length
+    if ratio > 0.75 and length > 0.95 * Delta:
+        return 2.0 * Delta
+    return Delta
+
+
+def _triangle(A: Matrix, b: Float[np.ndarray, " rows"]) -> tuple[Float[np.ndarray, "n n"], Vector]:
+    """Return R, with anything below its diagonal, and Q^T b of A = Q R."""
+    m, n = A.shape
+    stacked = np.zeros((m, n + 1), order="F")
+    stacked[:, :n], stacked[: b.size, n] = A, b
+    # Factorizing [A b] carries b along: its last column is Q^T b.
+    factored = dgeqrf(stacked, lwork=64 * (n + 1), overwrite_a=1)[0]
+    return factored[:n, :n], factored[:n, n]
+
+
+def _slope(p: Vector, w: Vector) -> float:
+    length = norm(p)
+    return -float(w @ w) / length if length > 0.0 else -1.0
+
+
+def _gradient_step(model: LocalModel, Delta: float, theta: float) -> Vector:
+    direction = -model.g_h
+    length = norm(direction)
+    if length == 0.0:
+        return direction
+    way, _ = way_to_bound(model.x, model.d * direction, model.bounds)
+    return _best_along(model, np.zeros_like(direction), direction, (0.0, min(theta * way, Delta / length)))
+
+
+def _reflected_step(
+    model: LocalModel, to_bound_h: Vector, direction: Vector, Delta: float, *, theta: float
+) -> Vector | None:
+    """Go to the bound, then on in the mirrored direction to the best point; None if there is no way to go."""
+    on_bound = np.clip(model.x + model.d * to_bound_h, *model.bounds)
+    way, _ = way_to_bound(on_bound, model.d * direction, model.bounds)
+    to_edge = _way_to_edge(to_bound_h, direction, Delta)
+    reach = min(way, to_edge)
+    if not reach > 0.0:
+        return None
+    first = norm(to_bound_h) / norm(direction)
+    interval = ((1.0 - theta) * first / reach, theta * way if way <= to_edge else to_edge)
+    if interval[0] > interval[1]:
+        return None
+    return _best_along(model, to_bound_h, direction, interval)
+
+
+def _way_to_edge(p: Vector, direction: Vector, Delta: float) -> float:
+    """Return t >= 0 with ||p + t direction|| = Delta, for p inside the ball."""
+    a, b, c = direction @ direction, p @ direction, min(float(p @ p) - Delta**2, 0.0)
+    root = np.sqrt(b * b - a * c)
+    # The form without cancellation, whichever the sign of b.
+    return float(-c / (b + root)) if b > 0.0 else float((root - b) / a)
+
+
+def _best_along(model: LocalModel, p: Vector, direction: Vector, interval: tuple[float, float]) -> Vector:
+    """Return the minimiser of the model on p + t direction, t in an interval."""
+    J_direction, C_direction = model.J_h @ direction, model.C * direction
+    curvature = float(J_direction @ J_direction + C_direction @ direction)
+    slope = float(J_direction @ (model.J_h @ p) + C_direction @ p + model.g_h @ direction)
+    t = -slope / curvature if curvature > 0.0 else interval[1]
+    return p + min(max(t, interval[0]), interval[1]) * direction

@@ -1,0 +1,203 @@
+"""An ordered collection of parameters that is never changed in place."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from fieldfit.errors import ParameterError
+from fieldfit.parameters.parameter import Parameter
+from fieldfit.registry import unknown_name
+from fieldfit.typing import Vector
+
+
+@dataclass(frozen=True)
+class Tie:
+    """A parameter that follows another: value = factor * value of the leader."""
+
+    leader: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Named parameters in a fixed order; every method returns a new collection.
+
+    Names are matched by shell patterns: `parameters.fix("angle.*.theta0")`.
+
+    Args:
+        entries: The parameters, or a mapping from name to start value.
+        ties: Follower name to `Tie`.
+
+    Raises:
+        ParameterError: A name is given twice, or a tie names an unknown parameter, itself or another follower.
+
+    Example:
+        >>> from fieldfit import Parameter, Parameters
+        >>> parameters = Parameters([Parameter("a", 1.0, lower=0.0), Parameter("b", [2.0, 3.0])])
+        >>> parameters.fix("b").n_free
+        1
+    """
+
+    entries: tuple[Parameter, ...]
+    ties: Mapping[str, Tie] = field(default_factory=dict)
+
+    def __init__(
+        self, entries: Iterable[Parameter] | Mapping[str, Any] = (), ties: Mapping[str, Tie] | None = None
+    ) -> None:
+        if isinstance(entries, Mapping):
+            listed = [Parameter(name, value) for name, value in entries.items()]
+        else:
+            listed = list(cast(Iterable[Parameter], entries))
+        object.__setattr__(self, "entries", tuple(listed))
+        object.__setattr__(self, "ties", dict(ties or {}))
+        self._check_names()
+        self._check_ties()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in order."""
+        return tuple(entry.name for entry in self.entries)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One label per element, in the order of `flat`."""
+        return tuple(label for entry in self.entries for label in entry.labels)
+
+    @property
+    def size(self) -> int:
+        """Number of elements, free or not."""
+        return sum(entry.size for entry in self.entries)
+
+    @property
+    def is_free(self) -> np.ndarray:
+        """Whether each element may vary by itself: neither fixed nor tied, shape (size,)."""
+        if not self.entries:
+            return np.zeros(0, dtype=bool)
+        return np.concatenate([~entry.fixed.ravel() & (entry.name not in self.ties) for entry in self.entries])
+
+    @property
+    def n_free(self) -> int:
+        """Number of elements that vary by themselves."""
+        return int(np.count_nonzero(self.is_free))
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Start values by name, with every tie applied."""
+        return self.split(self.flat)
+
+    @property
+    def flat(self) -> Vector:
+        """Start values of all elements, physical, with every tie applied, shape (size,)."""
+        own = {entry.name: entry.value for entry in self.entries}
+        for name, tie in self.ties.items():
+            own[name] = tie.factor * own[tie.leader]
+        return np.concatenate([np.zeros(0), *(np.ravel(own[name]) for name in self.names)])
+
+    def split(self, flat: Any) -> dict[str, Any]:
+        """Cut a flat vector of all elements into arrays by name; works on traced arrays."""
+        pieces, start = {}, 0
+        for entry in self.entries:
+            pieces[entry.name] = flat[start : start + entry.size].reshape(entry.shape)
+            start += entry.size
+        return pieces
+
+    def match(self, pattern: str) -> tuple[str, ...]:
+        """Return the names that a shell pattern matches.
+
+        Raises:
+            ParameterError: Nothing matches.
+        """
+        found = tuple(name for name in self.names if fnmatch.fnmatchcase(name, pattern))
+        if not found:
+            raise ParameterError(unknown_name("parameter", pattern, self.names))
+        return found
+
+    def fix(self, *patterns: str) -> Parameters:
+        """Return a copy in which the matching parameters stay as they are."""
+        return self._change(patterns, fixed=True)
+
+    def free(self, *patterns: str) -> Parameters:
+        """Return a copy in which the matching parameters vary."""
+        return self._change(patterns, fixed=False)
+
+    def bound(self, pattern: str, lower: float, upper: float) -> Parameters:
+        """Return a copy with new bounds on the matching parameters."""
+        return self._change((pattern,), lower=lower, upper=upper)
+
+    def tie(self, follower: str, leader: str, *, factor: float = 1.0) -> Parameters:
+        """Return a copy in which one parameter is a multiple of another."""
+        return Parameters(self.entries, {**self.ties, follower: Tie(leader, factor)})
+
+    def replace(self, values: Mapping[str, Any]) -> Parameters:
+        """Return a copy with new start values, checked against the bounds."""
+        for name in values:
+            self[name]
+        return Parameters(
+            [replace(entry, value=values[entry.name]) if entry.name in values else entry for entry in self.entries],
+            self.ties,
+        )
+
+    def table(self) -> str:
+        """Write the parameters as a table: value, unit, bounds, how each is held."""
+        rows = [f"{'parameter':32s} {'value':>14s} {'lower':>10s} {'upper':>10s}  unit"]
+        flat, free = self.flat, self.is_free
+        index = 0
+        for entry in self.entries:
+            held = f"tied to {self.ties[entry.name].leader}" if entry.name in self.ties else "fixed"
+            for label, lower, upper in zip(entry.labels, entry.lower.flat, entry.upper.flat, strict=True):
+                note = "" if free[index] else f"  ({held})"
+                rows.append(f"{label:32s} {flat[index]:14.6g} {lower:10.4g} {upper:10.4g}  {entry.unit}{note}")
+                index += 1
+        return "\n".join(rows)
+
+    def __getitem__(self, name: str) -> Parameter:
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise ParameterError(unknown_name("parameter", name, self.names))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        return f"Parameters({len(self)} parameters, {self.n_free} of {self.size} elements free)"
+
+    def _change(self, patterns: Iterable[str], **changes: Any) -> Parameters:
+        chosen = {name for pattern in patterns for name in self.match(pattern)}
+        entries = [replace(entry, **changes) if entry.name in chosen else entry for entry in self.entries]
+        return Parameters(entries, self.ties)
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for name in self.names:
+            if name in seen:
+                raise ParameterError(f"Two parameters are called {name!r}. Give each its own name.")
+            seen.add(name)
+
+    def _check_ties(self) -> None:
+        for follower, tie in self.ties.items():
+            if self[follower].shape != self[tie.leader].shape:
+                raise ParameterError(
+                    f"Parameter {follower!r} of shape {self[follower].shape} cannot follow {tie.leader!r} of shape "
+                    f"{self[tie.leader].shape}. Tie parameters of equal shape."
+                )
+            if tie.leader in self.ties or follower == tie.leader:
+                raise ParameterError(
+                    f"Parameter {follower!r} is tied to {tie.leader!r}, which is itself tied. Tie both to one leader."
+                )
+            if tie.factor == 0.0 or not np.isfinite(tie.factor):
+                raise ParameterError(
+                    f"Parameter {follower!r} is tied with the factor {tie.factor}. Fix it instead, or give a finite "
+                    "factor other than zero."
+                )

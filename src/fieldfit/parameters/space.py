@@ -1,0 +1,113 @@
+"""Between named parameters and the flat, free, scaled vector x that optimizers see.
+
+Every element of the model's parameters is `p = constant + multiplier * x[source]`: fixed elements have multiplier 0,
+tied ones share the source of their leader. The map is affine, so derivatives go through it by
+gathering and adding columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldfit.errors import ParameterError
+from fieldfit.parameters.collection import Parameters
+from fieldfit.typing import Vector
+
+
+class ParameterSpace:
+    """The free elements of a `Parameters`, scaled.
+
+    Args:
+        parameters: Named parameters; at least one element must be free.
+
+    Attributes:
+        labels: One label per entry of x.
+        start: x of the start values, shape (n,).
+        lower: Lower bounds on x, those of followers included, shape (n,).
+        upper: Upper bounds on x, shape (n,).
+        scale: Physical change per unit of x, shape (n,).
+
+    Raises:
+        ParameterError: Nothing is free, or the bounds of tied parameters exclude each other.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        free = parameters.is_free
+        if not np.any(free):
+            raise ParameterError("Every parameter is fixed or tied, so there is nothing to vary. Free at least one.")
+        self.parameters = parameters
+        scales = np.concatenate([entry.scale.ravel() for entry in parameters])
+        self.labels = tuple(label for label, is_free in zip(parameters.labels, free, strict=True) if is_free)
+        self.scale: Vector = scales[free]
+        self._free = np.flatnonzero(free)
+        self._source, factor = _sources(parameters)
+        follows = self._source >= 0
+        self._multiplier = np.where(follows, factor * self.scale[self._source], 0.0)
+        self._constant = np.where(follows, 0.0, parameters.flat)
+        self._followers = np.flatnonzero(follows & ~free)
+        self.lower, self.upper = self._bounds(follows)
+        self.start: Vector = self.clip(parameters.flat[free] / self.scale)
+        self._check_start()
+
+    @property
+    def size(self) -> int:
+        """Number of free elements n."""
+        return len(self.labels)
+
+    def physical(self, x: Vector) -> Vector:
+        """Return all elements of the parameters in physical units, shape (parameters.size,)."""
+        return self._constant + self._multiplier * x[self._source]
+
+    def values(self, x: Vector) -> dict[str, np.ndarray]:
+        """Return the parameters at x by name, in physical units."""
+        return self.parameters.split(self.physical(x))
+
+    def vector(self, physical: Vector) -> Vector:
+        """Return the x of a flat physical vector of all elements."""
+        return physical[self._free] / self.scale
+
+    def chain(self, derivatives: Float[np.ndarray, "... elements"]) -> Float[np.ndarray, "... n"]:
+        """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
+        scaled = derivatives * self._multiplier
+        result = scaled[..., self._free]
+        for element in self._followers:
+            result[..., self._source[element]] += scaled[..., element]
+        return result
+
+    def clip(self, x: Vector) -> Vector:
+        """Move a vector that rounding put outside the bounds onto them."""
+        return np.clip(x, self.lower, self.upper)
+
+    def _bounds(self, follows: np.ndarray) -> tuple[Vector, Vector]:
+        lower, upper = np.full(self.size, -np.inf), np.full(self.size, np.inf)
+        given_lower = np.concatenate([entry.lower.ravel() for entry in self.parameters])
+        given_upper = np.concatenate([entry.upper.ravel() for entry in self.parameters])
+        for element in np.flatnonzero(follows):
+            ends = np.array([given_lower[element], given_upper[element]]) / self._multiplier[element]
+            source = self._source[element]
+            lower[source] = max(lower[source], ends.min())
+            upper[source] = min(upper[source], ends.max())
+        return lower, upper
+
+    def _check_start(self) -> None:
+        physical = self.physical(self.start)
+        for entry, values in zip(self.parameters, self.parameters.split(physical).values(), strict=True):
+            slack = 1e-9 * entry.scale
+            if np.any((values < entry.lower - slack) | (values > entry.upper + slack)):
+                raise ParameterError(
+                    f"Parameter {entry.name!r} is tied and would start at {values}, outside its bounds "
+                    f"[{entry.lower}, {entry.upper}]. Widen them or move the start of its leader."
+                )
+
+
+def _sources(parameters: Parameters) -> tuple[np.ndarray, Vector]:
+    """Return for each element the index of its free variable (-1: none) and the factor of its tie."""
+    position = np.cumsum(parameters.is_free) - 1
+    own = parameters.split(np.where(parameters.is_free, position, -1))
+    factors = {entry.name: np.ones(entry.size) for entry in parameters}
+    for follower, tie in parameters.ties.items():
+        own[follower] = own[tie.leader]
+        factors[follower] = np.full(parameters[follower].size, tie.factor)
+    source = np.concatenate([np.ravel(own[name]) for name in parameters.names]).astype(int)
+    return source, np.concatenate([factors[name] for name in parameters.names])

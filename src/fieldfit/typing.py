@@ -1,0 +1,16 @@
+"""Array and path aliases shared by the whole package.
+
+Arrays that cross a public boundary are NumPy arrays of 64-bit floats.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+Vector: TypeAlias = Float[np.ndarray, " n"]
+Matrix: TypeAlias = Float[np.ndarray, "m n"]
+FilePath: TypeAlias = str | os.PathLike[str]
