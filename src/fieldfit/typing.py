@@ -11,6 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-Vector: TypeAlias = Float[np.ndarray, " n"]
-Matrix: TypeAlias = Float[np.ndarray, "m n"]
+Vector: TypeAlias = Float[np.ndarray, " _"]
+Matrix: TypeAlias = Float[np.ndarray, "_ _"]
 FilePath: TypeAlias = str | os.PathLike[str]

@@ -16,7 +16,7 @@ from fieldfit.errors import InputError, SettingsError
 from fieldfit.forcefield.assignment import build_force_field
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.force_field import ForceField
-from fieldfit.forcefield.formats import FORMATS
+from fieldfit.forcefield.formats import FORMATS, render
 from fieldfit.forcefield.initial_guess import estimate_force_constants
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.readers import read
@@ -46,10 +46,12 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
     begin = time.perf_counter()
     settings = read_settings(path)
     say = (lambda text: None) if is_quiet else (lambda text: sys.stdout.write(text + "\n"))
-    formats = {name: FORMATS[name]() for name in settings.output.formats}
     optimizer = make_optimizer(settings)
     molecules = read_molecules(settings)
     field, parameters = start_force_field(settings, molecules)
+    for name in settings.output.formats:
+        # Fails now rather than after the fit if a format cannot express the force field.
+        render(field, molecules, format=name)
     say(_describe(molecules, field, parameters))
     objective = ForceFieldObjective(
         field,
@@ -73,10 +75,11 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
 
         say(f"\n{calibrate()}")
     files = {"report.txt": str(report), "report.json": _as_json(report, result, times)}
-    for name, form in formats.items():
+    for name in settings.output.formats:
         try:
-            files[f"force_field{form.suffix}"] = form.render(fitted, molecules)
+            files[f"force_field{FORMATS[name].traits.suffix}"] = render(fitted, molecules, format=name)
         except InputError as error:
+            # A term that was zero at the start may have become one that the format lacks: keep everything else.
             say(f"\nNot written as {name}: {error}")
     say(f"\n{report}")
     folder = Path(output) if output else settings.folder / settings.output.folder

@@ -34,8 +34,11 @@ def free_variables(x: Vector, gradient: Vector, lower: Vector, upper: Vector) ->
 def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> float:
     """Return how much a Gauss-Newton step in the free variables would lower the cost.
 
-    This is half the squared length of the residual's projection on the range of the Jacobian: zero at a stationary
-    point, and in the unit of the cost, so it needs no scaling of the variables.
+    For a well-conditioned Jacobian this is half the squared length of the residual's projection on its range: zero at a
+    stationary point, and in the unit of the cost, so it needs no scaling of the variables. Along each singular
+    direction of the Jacobian with unit columns, a step is believed up to the length of the residual vector: at a
+    minimum where the Jacobian is nearly singular (Freudenstein and Roth's function has one) the linear model would
+    promise the whole cost, for a step that leaves the region where it holds.
 
     Args:
         jacobian: Derivatives of the residuals, shape (m, n).
@@ -51,5 +54,7 @@ def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray
     if columns.size == 0:
         return 0.0
     left, singular, _ = scipy.linalg.svd(columns, full_matrices=False)
-    projection = left[:, singular > 1e-10 * singular[0]].T @ residuals
-    return 0.5 * float(projection @ projection)
+    is_felt = singular > 1e-10 * singular[0]
+    singular, projection = singular[is_felt], np.abs(left[:, is_felt].T @ residuals)
+    step = np.minimum(projection / singular, np.linalg.norm(residuals))
+    return float(np.sum(singular * step * (projection - 0.5 * singular * step)))

@@ -15,7 +15,7 @@ import scipy.linalg
 
 from fieldfit.typing import Matrix, Vector
 
-DETERMINED = 1e-6
+DETERMINED = 1e-5
 """Directions whose singular value is below this fraction of the largest count as undetermined."""
 
 

@@ -159,7 +159,9 @@ def _make_row(key: tuple, value: float) -> Row:
     form_name, types, periodicity = key
     form = FORMS[form_name]
     values = {"k": GENERIC.get(form.kind, 0.0)} | {column.name: value for column in form.columns[1:]}
-    constants = {} if periodicity is None else {"periodicity": float(periodicity), "phase": 180.0 * (periodicity % 2 == 0)}
+    constants = (
+        {} if periodicity is None else {"periodicity": float(periodicity), "phase": 180.0 * (periodicity % 2 == 0)}
+    )
     return Row(form_name, types, values, constants)
 
 

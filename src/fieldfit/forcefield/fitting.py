@@ -29,13 +29,9 @@ from fieldfit.parameters import Parameters
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
-DEFAULT_REFERENCES = {
-    "eigenmatrix_diagonal": None,
-    "eigenmatrix_off_diagonal": None,
-    "bond_length": None,
-    "bond_angle": None,
-}
-"""What is fitted if nothing else is asked for; None stands for the default tolerance of the reference."""
+DEFAULT_REFERENCES = ("frequency", "eigenmatrix_off_diagonal", "bond_length", "bond_angle")
+"""What is fitted if nothing else is asked for, with the default tolerances: wavenumbers and geometry at the minimum, and
+the off-diagonal eigenmatrix, which keeps the character of the modes and determines what wavenumbers alone do not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +57,8 @@ class ForceFieldObjective(AbstractObjective):
     Args:
         force_field: Rows and start values.
         molecules: Molecules with QM Hessians.
-        references: Kind of reference to tolerance in its unit, None for its default; default: the eigenmatrix at the
-            QM geometry, bond lengths and angles at the minimum.
+        references: Kind of reference to tolerance in its unit, None for its default; default:
+            `DEFAULT_REFERENCES`.
         parameters: The force field's parameters with other bounds, fixed marks or ties.
         regularization: Strength of an L2 tether to the start, in units of the parameters' scales; 0 for none.
 

@@ -6,6 +6,8 @@ A force field is never changed in place. `parameters` shows its values as named 
 
 from __future__ import annotations
 
+import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,6 +52,11 @@ class Row:
                 f"{tuple(self.constants)}, but the form has {wanted} and {self.definition.constants}. "
                 "Give exactly those, in this order."
             )
+        for name, value in {**self.values, **self.constants}.items():
+            if not math.isfinite(value):
+                raise ForceFieldError(
+                    f"Row {self.label} has {name} = {value}, which is not finite. Give a finite number."
+                )
         if len(self.types) != self.definition.n_atoms:
             raise ForceFieldError(
                 f"Row {self.form} names {len(self.types)} atom types, but the form acts on {self.definition.n_atoms}."
@@ -191,7 +198,7 @@ class ForceField:
             raise FileFormatError(
                 f"The force field {path} cannot be read: {error.strerror}. Check the path."
             ) from error
-        except (tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
             raise FileFormatError(
                 f"{path} is not a fieldfit force field: {type(error).__name__} {error}. "
                 "Give a file that fieldfit wrote."
@@ -225,5 +232,5 @@ def _row_from_table(table: Mapping[str, Any]) -> Row:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # A JSON string is a TOML string, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -71,13 +71,15 @@ class Evaluation:
     def is_finite(self) -> bool:
         """Whether cost and whatever derivatives there are hold only finite numbers."""
         arrays = [self.cost, self.residuals, self.jacobian, self.gradient]
-        return all(bool(np.all(np.isfinite(array))) for array in arrays if array is not None)
+        return all(bool(np.isfinite(array).all()) for array in arrays if array is not None)
 
 
 def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:
     """Complete an evaluation from residuals and, where wanted, their Jacobian."""
-    gradient = None if jacobian is None else jacobian.T @ residuals
-    cost = 0.5 * float(residuals @ residuals)
+    # Squares that overflow make the cost infinite, which counts as an evaluation that failed.
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient = None if jacobian is None else jacobian.T @ residuals
+        cost = 0.5 * float(residuals @ residuals)
     return Evaluation(cost, residuals=residuals, jacobian=jacobian, gradient=gradient, **rest)
 
 

@@ -73,10 +73,11 @@ def measure_curvature(
     Returns:
         The curvature, or None if the other point is the same or its residuals are not finite.
     """
-    square = float(np.sum((D * d0) ** 2))
-    if square == 0.0 or not np.all(np.isfinite(f_other)):
+    scaled = D * d0
+    square = float(scaled @ scaled)
+    if square == 0.0 or not np.isfinite(f_other).all():
         return None
-    return Curvature(D * D * d0 / square, 2.0 * (f_other - f - J @ d0))
+    return Curvature(D * scaled / square, 2.0 * (f_other - f - J @ d0))
 
 
 def accelerate(

@@ -16,6 +16,7 @@ Choices that were measured on `benchmarks/problems.py` (37 unbounded problems, e
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -200,27 +201,32 @@ class LeastSquaresOptimizer(AbstractOptimizer):
         trial = _try(problem, x, state.evaluation)
         turn = _turn(state, x, trial, predicted=predicted)
         radius = update_radius(state.radius, ratio=turn.ratio, length=norm(p_h)) or EPS * state.radius
-        alpha *= state.radius / radius
-        state = replace(state, iteration=state.iteration + 1, radius=radius, alpha=alpha, turn=turn)
+        region = {"radius": radius, "alpha": alpha * state.radius / radius}
         if turn.is_accepted:
             problem.accept()
-            return self._moved(problem, state, x, trial)
-        return _stayed(state, x, trial)
+            after = self._moved(problem, state, x, trial)
+        else:
+            after = _stayed(state, x, trial)
+        return replace(state, iteration=state.iteration + 1, turn=turn, **region, **after)
 
     def status(self, state: LeastSquaresState) -> str | None:
         """Return why the run is over, or None if it is not."""
         return _converged(self, state) or _exhausted(self, state)
 
-    def _moved(self, problem: Recorder, state: LeastSquaresState, x: Vector, trial: Evaluation) -> LeastSquaresState:
+    def _moved(self, problem: Recorder, state: LeastSquaresState, x: Vector, trial: Evaluation) -> dict[str, Any]:
+        """Return what an accepted trial changes."""
         found = _refresh(problem, x, trial)
-        turn = replace(state.turn, note=found.note)
         f, J = _linearization(found)
-        scale = column_scale(J, state.column_scale)
-        model = local_model(x, f, J, scale, state.model.bounds, self.factorization)
-        # Residuals that mean something new say nothing about the curvature of the old ones.
-        curvature = measure_curvature(f, J, state.x - x, state.model.f, scale) if found is trial else None
-        place = {"x": x, "evaluation": found, "column_scale": scale, "model": model, "curvature": curvature}
-        return replace(state, **place, n_failures=0, turn=turn)
+        D = column_scale(J, state.column_scale)
+        return {
+            "x": x,
+            "evaluation": found,
+            "column_scale": D,
+            "model": local_model(x, f, J, D, state.model.bounds, self.factorization),
+            # Residuals that mean something new say nothing about the curvature of the old ones.
+            "curvature": measure_curvature(f, J, state.x - x, state.model.f, D) if found is trial else None,
+            "n_failures": 0,
+        }
 
 
 def propose(state: LeastSquaresState) -> tuple[Vector, float, float]:
@@ -236,8 +242,7 @@ def propose(state: LeastSquaresState) -> tuple[Vector, float, float]:
 
 def column_scale(jacobian: Matrix, previous: Vector) -> Vector:
     """Return D, the lengths of the Jacobian's columns, shape (n,)."""
-    norms = np.linalg.norm(jacobian, axis=0)
-    D = np.maximum(norms, previous)
+    D = np.maximum(np.sqrt(np.einsum("ij,ij->j", jacobian, jacobian)), previous)
     return np.where(D > 0.0, D, 1.0)
 
 
@@ -258,8 +263,7 @@ def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
         return found
     problem.accept()
     problem.rebase(x, again)
-    note = "; ".join(part for part in (found.note, again.note) if part)
-    return replace(again, note=note)
+    return again
 
 
 def _linearization(found: Evaluation) -> tuple[Vector, Matrix]:
@@ -268,12 +272,13 @@ def _linearization(found: Evaluation) -> tuple[Vector, Matrix]:
     return found.residuals, found.jacobian
 
 
-def _stayed(state: LeastSquaresState, x: Vector, trial: Evaluation) -> LeastSquaresState:
+def _stayed(state: LeastSquaresState, x: Vector, trial: Evaluation) -> dict[str, Any]:
+    """Return what a rejected trial changes."""
     if not trial.is_finite or trial.residuals is None:
-        return replace(state, n_failures=state.n_failures + 1)
+        return {"n_failures": state.n_failures + 1}
     _, J = _linearization(state.evaluation)
     curvature = measure_curvature(state.model.f, J, x - state.x, trial.residuals, state.column_scale)
-    return replace(state, curvature=curvature, n_failures=0)
+    return {"curvature": curvature, "n_failures": 0}
 
 
 def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: float) -> Turn:
@@ -287,7 +292,7 @@ def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: 
         predicted=predicted,
         ratio=ratio,
         step_norm=norm(step),
-        relative_step=scaled_step / max(length, np.finfo(float).tiny),
+        relative_step=scaled_step / length if length > 0.0 else np.inf if scaled_step > 0.0 else 0.0,
         is_accepted=ratio > 0.0,
         note=trial.note if trial.is_finite else failure,
     )
@@ -319,6 +324,8 @@ def _exhausted(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str 
 
 
 def _tell(problem: Recorder, state: LeastSquaresState) -> bool:
+    if not problem.is_observed:
+        return False
     f, J = _linearization(state.evaluation)
     projected = projected_gradient(state.x, J.T @ f, problem.lower, problem.upper)
     return problem.tell(

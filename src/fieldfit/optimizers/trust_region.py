@@ -116,7 +116,7 @@ class AbstractFactors(ABC):
 
 @dataclass(frozen=True, eq=False)
 class QRFactors(AbstractFactors):
-    """R and q = Q^T [f; 0], of shapes (n, n) and (n,)."""
+    """R, with anything below its diagonal, and q = Q^T [f; 0], of shapes (n, n) and (n,)."""
 
     R: Float[np.ndarray, "n n"]
     q: Vector
@@ -126,7 +126,7 @@ class QRFactors(AbstractFactors):
         if alpha > 0.0:
             n = q.size
             A = np.zeros((2 * n, n))
-            A[:n] = R
+            A[:n] = np.triu(R)
             np.fill_diagonal(A[n:], math.sqrt(alpha))
             R, q = _triangle(A, q)
         p_h = -dtrtrs(R, q)[0]
@@ -190,7 +190,7 @@ def factorize(A: Matrix, b: Float[np.ndarray, " rows"], method: str) -> Abstract
     if method == "qr" and m >= n:
         R, q = _triangle(A, b)
         if dtrcon(R)[0] > EPS * m:
-            return QRFactors(np.triu(R), q)
+            return QRFactors(R, q)
     if method == "cholesky" and m >= n:
         normal = A.T @ A
         upper, info = dpotrf(normal)
@@ -314,10 +314,9 @@ def local_model(
 def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
     """Return v and v' of the module docstring, shape (n,) each; v = 0 where the bounds are equal."""
     lb, ub = bounds
-    to_upper = (g < 0.0) & np.isfinite(ub)
-    to_lower = (g > 0.0) & np.isfinite(lb)
-    v = np.where(to_upper, (ub - x) * D, np.where(to_lower, (x - lb) * D, 1.0))
-    return np.where(lb == ub, 0.0, v), to_lower * 1.0 - to_upper * 1.0
+    way = np.where(g < 0.0, ub - x, x - lb)
+    is_scaled = np.isfinite(way) & ((g != 0.0) | (lb == ub))
+    return np.where(is_scaled, way * D, 1.0), np.where(is_scaled, np.sign(g), 0.0)
 
 
 def select_step(model: LocalModel, p_h: Vector, Delta: float) -> tuple[Vector, float]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fieldfit.errors import ParameterError
 
@@ -76,7 +75,7 @@ class Parameter:
         """Return a copy with some fields changed and everything checked again."""
         return replace(self, **changes)
 
-    def _as_floats(self, field: str, given: ArrayLike, shape: tuple[int, ...] | None) -> np.ndarray:
+    def _as_floats(self, field: str, given: Any, shape: tuple[int, ...] | None) -> np.ndarray:
         try:
             array = np.array(given, dtype=float)
             return array if shape is None else np.broadcast_to(array, shape).copy()

@@ -82,6 +82,11 @@ class Recorder:
         """Evaluations so far."""
         return len(self.history)
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether anyone listens to `tell`."""
+        return bool(self._observers)
+
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
         return self.problem.initial_state()
@@ -92,7 +97,7 @@ class Recorder:
         self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives))
         if found.failure:
             self.failures[found.failure] = self.failures.get(found.failure, 0) + 1
-        elif found.cost < self.best.cost:
+        elif found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None):
             self.best_x, self.best = x.copy(), found
         return found
 
@@ -116,8 +121,6 @@ class Recorder:
         Returns:
             Whether one of them asked to stop.
         """
-        if not self._observers:
-            return False
         step = Step(
             iteration=iteration,
             n_evaluations=self.n_evaluations,
@@ -234,7 +237,9 @@ def _result(
 
 def _inside_bounds(values: dict[str, np.ndarray], problem: Problem) -> dict[str, np.ndarray]:
     """Undo rounding in x * scale, which may leave a value one bit outside its bounds."""
-    return {entry.name: np.clip(values[entry.name], entry.lower, entry.upper) for entry in problem.parameters}
+    return {
+        entry.name: np.asarray(np.clip(values[entry.name], entry.lower, entry.upper)) for entry in problem.parameters
+    }
 
 
 def _optimality(x: Vector, best: Evaluation, recorder: Recorder) -> float:

@@ -12,7 +12,7 @@ from fieldfit.forcefield.molecule import Molecule, QMRecord
 from fieldfit.forcefield.topology import perceive
 
 
-def make_molecule(name, symbols, coordinates, **options) -> Molecule:
+def molecule_of(name, symbols, coordinates, **options) -> Molecule:
     """Make a molecule of symbols and coordinates [A]."""
     masses = np.array([isotope_mass(symbol) for symbol in symbols])
     return perceive(QMRecord(name, tuple(symbols), np.array(coordinates, dtype=float), masses), **options)
@@ -44,33 +44,39 @@ def with_random_values(field: ForceField, seed=0) -> ForceField:
 
 @pytest.fixture
 def methyl_fluoride() -> Molecule:
-    return make_molecule("methyl-fluoride", "CFHHH", [(0, 0, 0), (0, 0, 1.39), *methyl(0.0, -1)])
+    return molecule_of("methyl-fluoride", "CFHHH", [(0, 0, 0), (0, 0, 1.39), *methyl(0.0, -1)])
 
 
 @pytest.fixture
 def ethane() -> Molecule:
     atoms = [(0, 0, 0), (0, 0, 1.53), *methyl(0.0, -1), *methyl(1.53, 1, angle=60.0)]
-    return make_molecule("ethane", "CCHHHHHH", atoms)
+    return molecule_of("ethane", "CCHHHHHH", atoms)
 
 
 @pytest.fixture
 def benzene() -> Molecule:
-    return make_molecule("benzene", "C" * 6 + "H" * 6, [*ring(1.395, 6), *ring(2.48, 6)])
+    return molecule_of("benzene", "C" * 6 + "H" * 6, [*ring(1.395, 6), *ring(2.48, 6)])
 
 
 @pytest.fixture
 def sn2() -> Molecule:
     """F-CH3-F at its transition state: D3h, F-C-F exactly linear, F-C and H-C bonds."""
     atoms = [(0, 0, 0), (0, 0, 1.83), (0, 0, -1.83), *ring(1.07, 3)]
-    return make_molecule("sn2", "CFFHHH", atoms, bond_tolerance=1.45)
+    return molecule_of("sn2", "CFFHHH", atoms, bond_tolerance=1.45)
 
 
 @pytest.fixture
 def butynyl_fluoride() -> Molecule:
     """CH3-C#C-CH2F: linear angles in the chain, so that torsions about its bonds are undefined."""
-    atoms = [(0, 0, 0), (0, 0, 1.46), (0, 0, 2.67), (0, 0, 4.13), *methyl(0.0, -1), *methyl(4.13, 1)[:2], (1.33, 0, 4.6)]
-    atoms[-3:-1] = methyl(4.13, 1, angle=120.0)[:2]
-    return make_molecule("butynyl-fluoride", "CCCCHHHHHF", atoms)
+    chain = [(0, 0, 0), (0, 0, 1.46), (0, 0, 2.67), (0, 0, 4.13)]
+    hydrogens = [*methyl(0.0, -1), *methyl(4.13, 1, angle=120.0)[:2]]
+    return molecule_of("butynyl-fluoride", "CCCCHHHHHF", [*chain, *hydrogens, (1.33, 0, 4.6)])
+
+
+@pytest.fixture
+def make_molecule():
+    """Return a function that makes a molecule of a name, symbols and coordinates."""
+    return molecule_of
 
 
 @pytest.fixture

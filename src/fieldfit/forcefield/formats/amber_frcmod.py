@@ -18,9 +18,9 @@ Atom types have two characters. Shorter ones are kept; longer ones get names of 
 character that is free, in alphabetical order, and each line of MASS names the original. "X" means any atom and is
 renamed too. LEaP has to be told the elements (`addAtomTypes`), and the residue needs the names in this file.
 
-LEaP demands parameters that fieldfit does not have. Dihedrals without a row are written with k = 0. A valence-only force
-field has no van der Waals terms, so these are zero as well. Load the file without another force field, whose wildcards
-and impropers would add terms to these.
+LEaP demands parameters that fieldfit does not have. Dihedrals without a row are written with k = 0. A valence-only
+force field has no van der Waals terms, so these are zero as well. Load the file without another force field, whose
+wildcards and impropers would add terms to these.
 
 References:
     AMBER file formats, https://ambermd.org/FileFormats.php, "parm.dat" and "frcmod".
@@ -98,7 +98,7 @@ def amber_types(types: Iterable[str]) -> dict[str, str]:
         if kind not in names:
             names[kind] = _free_name(kind, taken)
             taken.add(names[kind])
-    return names
+    return {kind: names[kind] for kind in ordered}
 
 
 def _free_name(kind: str, taken: set[str]) -> str:

@@ -25,8 +25,7 @@ class FormatTraits:
         suffix: Ending of its files, with the dot.
         forms: Names of the functional forms it expresses exactly; None for all.
         is_assigned_by_type: Whether the programs that read it find the terms of a molecule from bonds and atom types
-            alone.
-            They never see the geometry from which fieldfit tells linear angles and planar atoms.
+            alone: they never see the geometry from which fieldfit tells linear angles and planar atoms.
     """
 
     suffix: str

@@ -25,7 +25,7 @@ class Frequency(AbstractReference):
     """
 
     unit: ClassVar[str] = "1/cm"
-    tolerance: ClassVar[float] = 10.0
+    tolerance: ClassVar[float] = 20.0
     needs_minimum: ClassVar[bool] = True
 
     def __init__(self, model: MoleculeModel) -> None:
@@ -83,7 +83,7 @@ class EigenmatrixOffDiagonal(AbstractReference):
     """Elements above the diagonal of the eigenmatrix at the QM geometry; see `eigenmatrix`."""
 
     unit: ClassVar[str] = "1/cm"
-    tolerance: ClassVar[float] = 20.0
+    tolerance: ClassVar[float] = 40.0
     needs_minimum: ClassVar[bool] = False
 
     def __init__(self, model: MoleculeModel) -> None:
