@@ -2,9 +2,9 @@
 
     python benchmarks/ch3f.py [GEOMETRY [HESSIAN]]
 
-The default is the QM result of the example. Prints, for the harmonic and the MM3 family: the trade-off between wavenumbers
-and geometry as the tolerances of the geometry change; the fit with one stretch-bend term at the exact geometry; the
-parameters reached from other starts; and the time of a fit after compilation.
+The default is the QM result of the example. Prints, for the harmonic and the MM3 family: the trade-off between
+wavenumbers and geometry as the tolerances of the geometry change; the fit with one stretch-bend term at the exact
+geometry; the parameters reached from other starts; and the time of a fit after compilation.
 """
 
 from __future__ import annotations

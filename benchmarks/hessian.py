@@ -2,8 +2,9 @@
 
     python benchmarks/hessian.py [--carbons 20]
 
-The molecule is an all-anti alkane of standard bond lengths, made here. Both sides get the same energy function, parameters
-and geometry, are compiled first, and are timed in the same run; the ratio is what counts, because machines differ.
+The molecule is an all-anti alkane of standard bond lengths, made here. Both sides get the same energy function,
+parameters and geometry, are compiled first, and are timed in the same run; the ratio is what counts, because machines
+differ.
 """
 
 from __future__ import annotations

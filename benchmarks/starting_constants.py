@@ -2,9 +2,9 @@
 
     python benchmarks/starting_constants.py [FILE ...]
 
-Each file is a QM result with a Hessian; the default is the examples. The Hessian of the force field is taken at the QM
-geometry, with equilibrium values at the mean of equivalent coordinates, projected, and its modes are paired with the QM modes
-by overlap. Imaginary QM modes are left out.
+Each file is a QM result with a Hessian; the default is the examples. The Hessian of the force field is taken at the
+QM geometry, with equilibrium values at the mean of equivalent coordinates, projected, and its modes are paired with
+the QM modes by overlap. Imaginary QM modes are left out.
 """
 
 from __future__ import annotations

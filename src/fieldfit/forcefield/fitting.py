@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fieldfit.errors import EvaluationError, SettingsError
-from fieldfit.forcefield.engines.jax import JaxEngine
+from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.references import (
@@ -30,8 +30,8 @@ from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
 DEFAULT_REFERENCES = ("frequency", "eigenmatrix_off_diagonal", "bond_length", "bond_angle")
-"""What is fitted if nothing else is asked for, with the default tolerances: wavenumbers and geometry at the minimum, and
-the off-diagonal eigenmatrix, which keeps the character of the modes and determines what wavenumbers alone do not."""
+"""What is fitted by default, with the default tolerances: wavenumbers and geometry at the minimum, and the off-diagonal
+eigenmatrix, which keeps the character of the modes and determines what wavenumbers alone do not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,13 @@ class ForceFieldObjective(AbstractObjective):
         molecules: Molecules with QM Hessians.
         references: Kind of reference to tolerance in its unit, None for its default; default:
             `DEFAULT_REFERENCES`.
+        engine: Name of what computes energies, in the table of engines.
         parameters: The force field's parameters with other bounds, fixed marks or ties.
         regularization: Strength of an L2 tether to the start, in units of the parameters' scales; 0 for none.
 
     Raises:
-        SettingsError: An unknown kind of reference, a tolerance that is not positive or a negative regularization.
+        SettingsError: An unknown engine or kind of reference, a tolerance that is not positive or a negative
+            regularization.
         MoleculeError: A molecule has no Hessian.
 
     Example:
@@ -77,6 +79,7 @@ class ForceFieldObjective(AbstractObjective):
         molecules: Sequence[Molecule],
         references: Mapping[str, float | None] | Iterable[str] | None = None,
         *,
+        engine: str = "jax",
         parameters: Parameters | None = None,
         regularization: float = 0.0,
     ) -> None:
@@ -84,8 +87,8 @@ class ForceFieldObjective(AbstractObjective):
         self.molecules = tuple(molecules)
         self._parameters = force_field.parameters if parameters is None else parameters
         self._factors = force_field.internal_factors
-        engine = JaxEngine()
-        self.models = tuple(MoleculeModel(entry, engine.system(entry, force_field)) for entry in self.molecules)
+        chosen = ENGINES[engine]()
+        self.models = tuple(MoleculeModel(entry, chosen.system(entry, force_field)) for entry in self.molecules)
         self.tolerances = checked_tolerances(DEFAULT_REFERENCES if references is None else references)
         self.blocks = tuple(
             ReferenceBlock(index, category, REFERENCES[category](model), tolerance)

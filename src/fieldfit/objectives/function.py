@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from fieldfit.objectives.objective import (
     evaluation_from_residuals,
 )
 from fieldfit.objectives.residuals import Goal
-from fieldfit.parameters import Parameters
+from fieldfit.parameters import Parameters, as_parameters
 from fieldfit.precision import in_double_precision
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
@@ -26,12 +26,14 @@ DERIVATIVES = ("jax", "differences")
 class FunctionObjective(AbstractObjective):
     """Predictions, residuals or a scalar loss written as a Python function of named parameters.
 
-    The function takes a dictionary from parameter name to array. A function that returns an array is fitted by
-    least squares; for a scalar loss there is `ScalarObjective`.
+    The function takes its parameters as they were given: a dictionary from name to array, or a nested structure. A
+    function that returns an array is fitted by least squares; for a scalar loss there is `ScalarObjective`.
 
     Args:
-        function: Takes `{name: array}` and returns an array of predictions.
-        parameters: The parameters it takes, or a mapping from name to start value.
+        function: Takes the parameters and returns an array of predictions.
+        parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
+            function
+            gets the same structure.
         goal: Target or bounds, weight and normalization of the predictions; default: the predictions are residuals.
         derivatives: "jax" if JAX can trace the function, "differences" if it cannot, or a function that returns
             the Jacobian, shape (m, elements).
@@ -54,14 +56,14 @@ class FunctionObjective(AbstractObjective):
 
     def __init__(
         self,
-        function: Callable[[Mapping[str, Any]], Any],
-        parameters: Parameters | Mapping[str, Any],
+        function: Callable[[Any], Any],
+        parameters: Any,
         *,
         goal: Goal | None = None,
-        derivatives: str | Callable[[Mapping[str, Any]], Any] = "jax",
+        derivatives: str | Callable[[Any], Any] = "jax",
         name: str = "residuals",
     ) -> None:
-        self._parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+        self._parameters = as_parameters(parameters)
         self._goal = goal or Goal()
         self._name = name
         self._has_derivatives = derivatives != "differences"
@@ -104,19 +106,21 @@ class ScalarObjective(AbstractObjective):
     """A scalar loss written as a Python function of named parameters.
 
     Args:
-        function: Takes `{name: array}` and returns a scalar.
-        parameters: The parameters it takes, or a mapping from name to start value.
+        function: Takes the parameters and returns a scalar.
+        parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
+            function
+            gets the same structure.
         derivatives: "jax", "differences", or a function that returns the gradient, shape (elements,).
     """
 
     def __init__(
         self,
-        function: Callable[[Mapping[str, Any]], Any],
-        parameters: Parameters | Mapping[str, Any],
+        function: Callable[[Any], Any],
+        parameters: Any,
         *,
-        derivatives: str | Callable[[Mapping[str, Any]], Any] = "jax",
+        derivatives: str | Callable[[Any], Any] = "jax",
     ) -> None:
-        self._parameters = parameters if isinstance(parameters, Parameters) else Parameters(parameters)
+        self._parameters = as_parameters(parameters)
         self._has_derivatives = derivatives != "differences"
         self._is_traceable = derivatives == "jax"
         self._loss, self._loss_with_gradient = _compile(function, self._parameters, derivatives)
@@ -168,9 +172,9 @@ def call_user_function(function: Callable[[Vector], Any], values: Vector, parame
 
 
 def _compile(
-    function: Callable[[Mapping[str, Any]], Any],
+    function: Callable[[Any], Any],
     parameters: Parameters,
-    derivatives: str | Callable[[Mapping[str, Any]], Any],
+    derivatives: str | Callable[[Any], Any],
 ) -> tuple[Callable[[Vector], Any], Callable[[Vector], tuple[Any, Any]]]:
     """Return the function of the flat vector, alone and with its derivatives."""
     if isinstance(derivatives, str) and derivatives not in DERIVATIVES:
@@ -179,19 +183,19 @@ def _compile(
         given = derivatives
 
         def plain(values: Vector) -> np.ndarray:
-            return np.asarray(function(parameters.split(values)), dtype=float)
+            return np.asarray(function(parameters.tree(values)), dtype=float)
 
         def with_given(values: Vector) -> tuple[np.ndarray, np.ndarray]:
             if not callable(given):
                 raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
-            return plain(values), np.asarray(given(parameters.split(values)), dtype=float)
+            return plain(values), np.asarray(given(parameters.tree(values)), dtype=float)
 
         return plain, with_given
 
     import jax
 
     def flat(values: Any) -> Any:
-        return function(parameters.split(values))
+        return function(parameters.tree(values))
 
     def with_jacobian(values: Any) -> tuple[Any, Any]:
         shape = jax.eval_shape(flat, values)

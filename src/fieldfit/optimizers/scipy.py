@@ -2,8 +2,7 @@
 
 One evaluation answers both questions SciPy asks at a point, its residuals (or cost) and their derivatives. The state of
 the objective changes only at accepted points: those SciPy reports to its callback, and with `lm`, which has none, those
-at which it asks for a Jacobian. SciPy does not evaluate a point again, so an objective whose residuals change their
-meaning on the way is in better hands with `LeastSquaresOptimizer`.
+at which it asks for a Jacobian. Where the residuals mean something new under the new state, SciPy is started again.
 
 A failed evaluation is answered by a wall, not by infinity: the line search of L-BFGS-B interpolates, and MINPACK
 forms ratios, so both would go on with NaN. For a scalar the wall rises with the square of the distance from the last
@@ -100,12 +99,13 @@ class ScipyOptimizer(AbstractOptimizer):
         dialogue = _Dialogue(problem, start)
         if dialogue.tell(problem.x0, start):
             return Outcome("observer asked to stop", 0)
-        if self.method == "L-BFGS-B":
-            message = self._minimize(dialogue)
-        elif self.method == "lm":
-            message = self._levenberg_marquardt(dialogue)
-        else:
-            message = self._least_squares(dialogue)
+        solve = {"L-BFGS-B": self._minimize, "lm": self._levenberg_marquardt}.get(self.method, self._least_squares)
+        if dialogue.needs_restart:
+            dialogue.restart()
+        message = solve(dialogue)
+        while dialogue.needs_restart and dialogue.iteration < self.max_iterations:
+            dialogue.restart()
+            message = solve(dialogue)
         return Outcome("observer asked to stop" if dialogue.is_stopped else message, dialogue.iteration)
 
     def _minimize(self, dialogue: _Dialogue) -> str:
@@ -113,27 +113,23 @@ class ScipyOptimizer(AbstractOptimizer):
         tolerances = {name: value for name in ("ftol", "gtol") if (value := getattr(self, name)) is not None}
         found = scipy.optimize.minimize(
             dialogue.cost_and_gradient,
-            problem.x0,
+            dialogue.x,
             jac=True,
             method=self.method,
-            bounds=scipy.optimize.Bounds(problem.lower, problem.upper),
+            bounds=list(zip(problem.lower, problem.upper, strict=True)),
             callback=dialogue.callback,
-            options={"maxiter": self.max_iterations, **tolerances, **self.options},
+            options={"maxiter": self.max_iterations - dialogue.iteration, **tolerances, **self.options},
         )
         return str(found.message)
 
     def _least_squares(self, dialogue: _Dialogue) -> str:
-        problem = dialogue.problem
-        found = scipy.optimize.least_squares(
-            dialogue.residuals,
-            problem.x0,
-            dialogue.jacobian,
-            bounds=(problem.lower, problem.upper),
-            method="dogbox" if self.method == "dogbox" else "trf",
-            callback=dialogue.callback,
-            **self._squares_options(),
-        )
-        return str(found.message)
+        how = {
+            "jac": dialogue.jacobian,
+            "bounds": (dialogue.problem.lower, dialogue.problem.upper),
+            "method": "dogbox" if self.method == "dogbox" else "trf",
+            "callback": dialogue.callback,
+        }
+        return str(scipy.optimize.least_squares(dialogue.residuals, dialogue.x, **how, **self._settings()).message)
 
     def _levenberg_marquardt(self, dialogue: _Dialogue) -> str:
         def jacobian(x: Vector) -> Matrix:
@@ -142,17 +138,16 @@ class ScipyOptimizer(AbstractOptimizer):
                 dialogue.report(x)
             return dialogue.jacobian(x)
 
+        how = {"jac": jacobian, "method": "lm"}
         try:
-            found = scipy.optimize.least_squares(
-                dialogue.residuals, dialogue.problem.x0, jacobian, method="lm", **self._squares_options()
-            )
+            found = scipy.optimize.least_squares(dialogue.residuals, dialogue.x, **how, **self._settings())
             if not dialogue.is_at(found.x):
                 dialogue.report(found.x)
         except StopIteration:
-            return "observer asked to stop"
+            return "the run was interrupted"
         return str(found.message)
 
-    def _squares_options(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         tolerances = {"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}
         return {"x_scale": "jac", "max_nfev": self.max_iterations, **tolerances, **self.options}
 
@@ -185,15 +180,25 @@ class _Dialogue:
         self.problem = problem
         self.iteration = 0
         self.is_stopped = False
-        self._x, self._accepted = problem.x0.copy(), start
-        self._last_x, self._last = self._x, start
-        self._state = start.state
+        self.needs_restart = start.is_stale
+        self.x, self._accepted = problem.x0.copy(), start
+        self._last_x, self._last = self.x, start
+
+    def restart(self) -> None:
+        """Evaluate the accepted point under its new state and begin again there."""
+        again = self.problem.evaluate(self.x, self._accepted.state)
+        self.needs_restart = False
+        if again.is_finite:
+            self.problem.accept()
+            self.problem.rebase(self.x, again)
+            self._accepted = again
+        self._last_x, self._last = self.x, self._accepted
 
     def cost_and_gradient(self, x: Vector) -> tuple[float, Vector]:
         found = self._evaluate(x, derivatives=True)
         if found.is_finite and found.gradient is not None:
             return found.cost, found.gradient
-        away = x - self._x
+        away = x - self.x
         height = 1.0 + abs(self._accepted.cost)
         return self._accepted.cost + height, 2.0 * height * away / max(float(away @ away), np.finfo(float).tiny)
 
@@ -217,12 +222,12 @@ class _Dialogue:
         """Accept a point and tell it.
 
         Raises:
-            StopIteration: An observer asked to stop.
+            StopIteration: An observer asked to stop, or SciPy has to be started again.
         """
         found = self._evaluate(x, derivatives=True)
         self.iteration += 1
         self.is_stopped = self.tell(x, found)
-        if self.is_stopped:
+        if self.is_stopped or self.needs_restart:
             raise StopIteration
 
     def tell(self, x: Vector, found: Evaluation) -> bool:
@@ -233,7 +238,7 @@ class _Dialogue:
         news = {
             "cost": found.cost,
             "reduction": self._accepted.cost - found.cost,
-            "step_norm": float(np.linalg.norm(x - self._x)),
+            "step_norm": float(np.linalg.norm(x - self.x)),
             "optimality": float(np.max(np.abs(projected))),
             "is_accepted": is_accepted,
             "note": found.note,
@@ -244,18 +249,16 @@ class _Dialogue:
 
     def is_at(self, x: Vector) -> bool:
         """Whether a point is the accepted one."""
-        return np.array_equal(x, self._x)
+        return np.array_equal(x, self.x)
 
     def _accept(self, x: Vector, found: Evaluation) -> None:
         self.problem.accept()
-        self._x, self._accepted, self._state = x.copy(), found, found.state
-        if found.is_stale:
-            self.problem.rebase(x, self.problem.evaluate(x, self._state))
+        self.x, self._accepted, self.needs_restart = x.copy(), found, found.is_stale
 
     def _evaluate(self, x: Vector, *, derivatives: bool) -> Evaluation:
         is_known = np.array_equal(x, self._last_x)
         if not is_known or (derivatives and self._last.gradient is None and not self._last.failure):
-            self._last_x, self._last = x.copy(), self.problem.evaluate(x, self._state, derivatives=derivatives)
+            self._last_x, self._last = x.copy(), self.problem.evaluate(x, self._accepted.state, derivatives=derivatives)
         return self._last
 
 

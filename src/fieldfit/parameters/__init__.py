@@ -1,7 +1,7 @@
 """What is varied: named parameters with units, bounds, scales, ties, and their flat scaled vector."""
 
-from fieldfit.parameters.collection import Parameters, Tie
+from fieldfit.parameters.collection import Parameters, Tie, as_parameters
 from fieldfit.parameters.parameter import Parameter
 from fieldfit.parameters.space import ParameterSpace
 
-__all__ = ["Parameter", "ParameterSpace", "Parameters", "Tie"]
+__all__ = ["Parameter", "ParameterSpace", "Parameters", "Tie", "as_parameters"]

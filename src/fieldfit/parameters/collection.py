@@ -12,6 +12,7 @@ import numpy as np
 from fieldfit.errors import ParameterError
 from fieldfit.parameters.parameter import Parameter
 from fieldfit.registry import unknown_name
+from fieldfit.trees import TreeStructure, flatten_with_names
 from fieldfit.typing import Vector
 
 
@@ -32,6 +33,7 @@ class Parameters:
     Args:
         entries: The parameters, or a mapping from name to start value.
         ties: Follower name to `Tie`.
+        structure: The nested structure that `tree` rebuilds from one leaf per parameter; see `from_tree`.
 
     Raises:
         ParameterError: A name is given twice, or a tie names an unknown parameter, itself or another follower.
@@ -45,18 +47,60 @@ class Parameters:
 
     entries: tuple[Parameter, ...]
     ties: Mapping[str, Tie] = field(default_factory=dict)
+    structure: TreeStructure | None = None
 
     def __init__(
-        self, entries: Iterable[Parameter] | Mapping[str, Any] = (), ties: Mapping[str, Tie] | None = None
+        self,
+        entries: Iterable[Parameter] | Mapping[str, Any] = (),
+        ties: Mapping[str, Tie] | None = None,
+        structure: TreeStructure | None = None,
     ) -> None:
         if isinstance(entries, Mapping):
-            listed = [Parameter(name, value) for name, value in entries.items()]
+            given = cast(Mapping[str, Any], entries)
+            listed = [Parameter(name, value) for name, value in given.items()]
         else:
             listed = list(cast(Iterable[Parameter], entries))
         object.__setattr__(self, "entries", tuple(listed))
         object.__setattr__(self, "ties", dict(ties or {}))
+        object.__setattr__(self, "structure", structure)
         self._check_names()
         self._check_ties()
+
+    @staticmethod
+    def from_tree(tree: Any, *, lower: Any = None, upper: Any = None) -> Parameters:
+        """Make one parameter of each leaf of a nested container, named by its path.
+
+        Args:
+            tree: Start values: dictionaries, lists, tuples, dataclasses known to JAX, in any nesting.
+            lower: Lower bounds, a tree of the same structure; default: none.
+            upper: Upper bounds, a tree of the same structure; default: none.
+
+        Returns:
+            The parameters; `tree` puts values back into the structure.
+
+        Raises:
+            ParameterError: The bounds have another structure, or a leaf is not a number or an array.
+
+        Example:
+            >>> from fieldfit import Parameters
+            >>> Parameters.from_tree({"soma": {"g": 1.0, "e": -70.0}, "tau": [5.0, 9.0]}).names
+            ('soma.e', 'soma.g', 'tau.0', 'tau.1')
+        """
+        leaves, structure = flatten_with_names(tree)
+        bounds = []
+        for what, given, missing in (("lower", lower, -np.inf), ("upper", upper, np.inf)):
+            values, shape = flatten_with_names(given) if given is not None else ([missing] * len(leaves), structure)
+            if shape.names != structure.names:
+                raise ParameterError(
+                    f"The {what} bounds have the leaves {', '.join(shape.names)}, but the start values have "
+                    f"{', '.join(structure.names)}. Give a tree of the same structure."
+                )
+            bounds.append(values)
+        entries = [
+            Parameter(name, leaf, lower=low, upper=high)
+            for name, leaf, low, high in zip(structure.names, leaves, *bounds, strict=True)
+        ]
+        return Parameters(entries, structure=structure)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,6 +150,11 @@ class Parameters:
             start += entry.size
         return pieces
 
+    def tree(self, flat: Any) -> Any:
+        """Put a flat vector of all elements into the user's own structure; a dictionary by name if there is none."""
+        pieces = self.split(flat)
+        return pieces if self.structure is None else self.structure.rebuild(list(pieces.values()))
+
     def match(self, pattern: str) -> tuple[str, ...]:
         """Return the names that a shell pattern matches.
 
@@ -131,7 +180,7 @@ class Parameters:
 
     def tie(self, follower: str, leader: str, *, factor: float = 1.0) -> Parameters:
         """Return a copy in which one parameter is a multiple of another."""
-        return Parameters(self.entries, {**self.ties, follower: Tie(leader, factor)})
+        return Parameters(self.entries, {**self.ties, follower: Tie(leader, factor)}, self.structure)
 
     def replace(self, values: Mapping[str, Any]) -> Parameters:
         """Return a copy with new start values, checked against the bounds."""
@@ -140,6 +189,7 @@ class Parameters:
         return Parameters(
             [replace(entry, value=values[entry.name]) if entry.name in values else entry for entry in self.entries],
             self.ties,
+            self.structure,
         )
 
     def table(self) -> str:
@@ -176,7 +226,7 @@ class Parameters:
     def _change(self, patterns: Iterable[str], **changes: Any) -> Parameters:
         chosen = {name for pattern in patterns for name in self.match(pattern)}
         entries = [replace(entry, **changes) if entry.name in chosen else entry for entry in self.entries]
-        return Parameters(entries, self.ties)
+        return Parameters(entries, self.ties, self.structure)
 
     def _check_names(self) -> None:
         seen: set[str] = set()
@@ -201,3 +251,27 @@ class Parameters:
                     f"Parameter {follower!r} is tied with the factor {tie.factor}. Fix it instead, or give a finite "
                     "factor other than zero."
                 )
+
+
+def as_parameters(given: Any) -> Parameters:
+    """Take parameters as users give them.
+
+    Args:
+        given: `Parameters`, a mapping from name to number or array, or any nested container of these.
+
+    Returns:
+        The parameters; for a nested container those of `Parameters.from_tree`.
+    """
+    if isinstance(given, Parameters):
+        return given
+    if isinstance(given, Mapping) and all(_is_numeric(value) for value in given.values()):
+        return Parameters(given)
+    return Parameters.from_tree(given)
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return True

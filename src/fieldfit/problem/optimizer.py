@@ -31,6 +31,9 @@ from fieldfit.typing import Vector
 STATIONARY = 1e-4
 """A point counts as stationary if a Gauss-Newton step would gain less than this fraction of its cost."""
 
+PERFECT = float(np.finfo(float).eps)
+"""A cost below this fraction of the first one counts as zero: no fraction of it says anything."""
+
 
 @dataclass(frozen=True)
 class Traits:
@@ -212,7 +215,7 @@ def _result(
     final = parameters.replace(_inside_bounds(parameters.split(space.physical(x)), problem))
     slices = problem.objective.term_slices()
     return OptimizationResult(
-        success=bool(optimality <= STATIONARY or best.cost <= np.finfo(float).eps ** 1.5 * abs(start.cost)),
+        success=bool(optimality <= STATIONARY or best.cost <= PERFECT * abs(start.cost)),
         message=outcome.message,
         method=name,
         parameters=final,
@@ -228,7 +231,7 @@ def _result(
         gradient=None if best.gradient is None else best.gradient / space.scale,
         terms={label: (_squares(start, part), _squares(best, part)) for label, part in slices.items()},
         history=tuple(recorder.history),
-        failures=tuple(f"{text} ({count} times)" for text, count in recorder.failures.items()),
+        failures=tuple(f"{text} ({count} times)" if count > 1 else text for text, count in recorder.failures.items()),
         wall_time=wall_time,
         versions=versions(),
         state=best.state,

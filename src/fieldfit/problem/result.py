@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -77,9 +78,9 @@ class OptimizationResult:
     state: object = None
 
     @property
-    def x(self) -> dict[str, np.ndarray]:
-        """Best parameters by name, in physical units."""
-        return self.parameters.values
+    def x(self) -> Any:
+        """Best parameters in physical units, in the structure in which they were given: by name, or nested."""
+        return self.parameters.tree(self.parameters.flat)
 
     @property
     def fun(self) -> float:
@@ -145,7 +146,7 @@ class OptimizationResult:
     @property
     def standard_errors(self) -> dict[str, float]:
         """Standard error of each free parameter by label; infinite where the data do not determine it."""
-        return dict(zip(self.labels, np.sqrt(np.diag(self.covariance())), strict=True))
+        return dict(zip(self.labels, np.sqrt(np.diag(self.covariance())).tolist(), strict=True))
 
     def identifiability(self) -> Identifiability:
         """Return which combinations of the free parameters the data determine.
