@@ -13,7 +13,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 project = "fieldfit"
 author = "The fieldfit developers"
-copyright = "The fieldfit developers"  # noqa: A001, Sphinx names it
+copyright = "The fieldfit developers"
 release = version = __version__
 
 extensions = [
@@ -35,6 +35,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

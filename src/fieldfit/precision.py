@@ -9,6 +9,7 @@ function wrapped here.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,6 +33,20 @@ def in_double_precision(function: Callable[Inputs, Output]) -> Callable[Inputs, 
 
         with jax.enable_x64(True):
             return to_numpy(function(*args, **kwargs))
+
+    return wrapped
+
+
+def in_double_precision_if_jax(function: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
+    """Do the same for a function that may or may not use JAX, without importing JAX for it.
+
+    Differences of a function that computes in 32 bit are zero or noise.
+    """
+    scoped = in_double_precision(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
+        return scoped(*args, **kwargs) if "jax" in sys.modules else function(*args, **kwargs)
 
     return wrapped
 

@@ -33,8 +33,8 @@ def test_patterns_fix_and_free(parameters):
 
 
 def test_pattern_that_matches_nothing_names_the_nearest(parameters):
-    with pytest.raises(ParameterError, match=r"No parameter is called 'bond.CH.q'. Did you mean 'bond.CH.k'\?"):
-        parameters.fix("bond.CH.q")
+    with pytest.raises(ParameterError, match=r"No parameter is called 'bond.CH.rr'. Did you mean 'bond.CH.r'\?"):
+        parameters.fix("bond.CH.rr")
 
 
 def test_bound_changes_the_matching_ones_only(parameters):
@@ -55,7 +55,7 @@ def test_replace_keeps_order_bounds_and_ties(parameters):
     assert moved["bond.CH.r"].value == 1.2
     assert moved["bond.CH.r"].unit == "A"
     assert parameters["bond.CH.r"].value == 1.09
-    with pytest.raises(ParameterError, match="'bond.CH.k' starts at -1"):
+    with pytest.raises(ParameterError, match=r"'bond.CH.k' starts at -1"):
         parameters.replace({"bond.CH.k": -1.0})
     with pytest.raises(ParameterError, match="No parameter is called 'bond'"):
         parameters.replace({"bond": 1.0})

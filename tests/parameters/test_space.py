@@ -80,7 +80,7 @@ def test_nothing_free_is_refused():
         ParameterSpace(Parameters({"a": 1.0}).fix("a"))
 
 
-def test_tied_bounds_that_exclude_each_other_are_refused():
+def test_leader_that_would_put_its_follower_outside_is_refused():
     parameters = Parameters([Parameter("a", 1.0, lower=0.0), Parameter("b", 5.0, lower=4.0)]).tie("b", "a", factor=2.0)
     with pytest.raises(ParameterError, match="'b' is tied and would start at 2"):
         ParameterSpace(parameters)
@@ -98,3 +98,10 @@ def test_bounds_of_x_are_inside_the_physical_ones(lower, width, scale):
     space = ParameterSpace(parameters)
     for x in (space.lower, space.upper):
         assert lower <= space.physical(x)[0] <= lower + width
+
+
+def test_equal_bounds_leave_one_value():
+    for value in (0.1, 0.3, 0.7, 1.1):
+        space = ParameterSpace(Parameters([Parameter("a", value, lower=value, upper=value, scale=0.3)]))
+        assert space.lower[0] == space.upper[0] == space.start[0]
+        assert space.physical(space.start)[0] == pytest.approx(value, rel=1e-15)

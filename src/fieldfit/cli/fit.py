@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.report import FitReport, report_fit
 from fieldfit.forcefield.topology import perceive, share_types
 from fieldfit.optimizers import OPTIMIZERS
-from fieldfit.parameters import Parameters
+from fieldfit.parameters import Parameter, Parameters
 from fieldfit.problem import AbstractOptimizer, OptimizationResult
 from fieldfit.reporting import ProgressLine
 
@@ -130,28 +130,23 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
         name=settings.force_field.name or ", ".join(molecule.name for molecule in molecules),
     )
     parameters = field.parameters
-    started: list[str] = []
-    for pattern, value in given.start.items():
-        names = parameters.match(pattern)
-        started += names
-        field = field.with_values(dict.fromkeys(names, value))
-    # Bounds first: a start that a user states may need the wider bounds that the user states.
-    for pattern, (lower, upper) in given.bounds.items():
-        chosen = set(parameters.match(pattern))
-        parameters = Parameters(
-            entry.replace(value=min(max(float(entry.value), lower), upper), lower=lower, upper=upper)
-            if entry.name in chosen
-            else entry
-            for entry in parameters
-        )
-    parameters = parameters.replace(field.parameters.values)
+    starts = {name: value for pattern, value in given.start.items() for name in parameters.match(pattern)}
+    bounds = {name: ends for pattern, ends in given.bounds.items() for name in parameters.match(pattern)}
+    # Start and bounds of a parameter are set together: the one may need the other.
+    parameters = Parameters(_changed(entry, starts.get(entry.name), bounds.get(entry.name)) for entry in parameters)
+    field = field.with_values(parameters.values)
     for follower, leader in given.tie.items():
         parameters = parameters.tie(follower, leader)
     parameters = parameters.fix(*given.fix)
     estimated = estimate_force_constants(
-        molecules, field, settings.start.method, scale=settings.start.scale, parameters=parameters.fix(*started)
+        molecules, field, settings.start.method, scale=settings.start.scale, parameters=parameters.fix(*starts)
     )
     return estimated, parameters.replace(estimated.parameters.values)
+
+
+def _changed(entry: Parameter, start: float | None, bounds: Sequence[float] | None) -> Parameter:
+    lower, upper = bounds or (None, None)
+    return entry.replace(**_present(value=start, lower=lower, upper=upper))
 
 
 def make_optimizer(settings: Settings) -> AbstractOptimizer:

@@ -97,7 +97,7 @@ def assign(molecule: Molecule, force_field: ForceField) -> tuple[Terms, ...]:
     Raises:
         ForceFieldError: A bond or an angle of the molecule has no row.
     """
-    index = {name: number for number, name in enumerate(force_field.parameters.names)}
+    index = {name: number for number, name in enumerate(force_field.parameter_names)}
     found: dict[str, list[tuple]] = {}
     for kind, atoms in _interactions(molecule):
         rows = force_field.find(kind, [molecule.types[atom] for atom in atoms])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fieldfit.errors import FileFormatError, ForceFieldError
-from fieldfit.forcefield.forms import FORMS, Form
+from fieldfit.forcefield.forms import FORMS, Column, Form
 from fieldfit.parameters import Parameter, Parameters
 from fieldfit.typing import FilePath, Vector
 
@@ -123,21 +123,18 @@ class ForceField:
     def parameters(self) -> Parameters:
         """All values as named parameters with default bounds and scales, in the units of the columns.
 
-        Raises:
-            ParameterError: A value lies outside its default bounds.
+        Default bounds are those of the columns, widened to the value where the force field already goes beyond them.
         """
         return Parameters(
-            Parameter(
-                name,
-                row.values[column.name],
-                unit=column.unit,
-                lower=column.lower,
-                upper=column.upper,
-                scale=column.scale,
-            )
+            _parameter(name, row.values[column.name], column)
             for row in self.rows
             for name, column in zip(row.parameter_names, row.definition.columns, strict=True)
         )
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of all parameters, in order."""
+        return tuple(name for row in self.rows for name in row.parameter_names)
 
     @property
     def internal_factors(self) -> Vector:
@@ -155,8 +152,8 @@ class ForceField:
         Raises:
             ForceFieldError: A name is not one of its parameters.
         """
-        known = {name for row in self.rows for name in row.parameter_names}
-        unknown = sorted(set(values) - known)
+        known = self.parameter_names
+        unknown = sorted(set(values) - set(known))
         if unknown:
             raise ForceFieldError(
                 f"The force field has no parameter {unknown[0]!r}. Known: {', '.join(sorted(known))}."
@@ -215,6 +212,11 @@ def canonical(kind: str, types: Iterable[str]) -> tuple[str, ...]:
     if kind == "out-of-plane":
         return (forward[0], *sorted(forward[1:]))
     return min(forward, forward[::-1])
+
+
+def _parameter(name: str, value: float, column: Column) -> Parameter:
+    lower, upper = min(column.lower, value), max(column.upper, value)
+    return Parameter(name, value, unit=column.unit, lower=lower, upper=upper, scale=column.scale)
 
 
 def _with_row_values(row: Row, values: Mapping[str, Any]) -> Row:

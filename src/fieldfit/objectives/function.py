@@ -16,7 +16,7 @@ from fieldfit.objectives.objective import (
 )
 from fieldfit.objectives.residuals import Goal
 from fieldfit.parameters import Parameters, as_parameters
-from fieldfit.precision import in_double_precision
+from fieldfit.precision import in_double_precision, in_double_precision_if_jax
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
@@ -190,7 +190,7 @@ def _compile(
                 raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
             return plain(values), np.asarray(given(parameters.tree(values)), dtype=float)
 
-        return plain, with_given
+        return in_double_precision_if_jax(plain), in_double_precision_if_jax(with_given)
 
     import jax
 

@@ -47,8 +47,9 @@ class ParameterSpace:
         self._constant = np.where(follows, 0.0, parameters.flat)
         self._followers = np.flatnonzero(follows & ~free)
         self.lower, self.upper = self._bounds(follows)
-        self.start: Vector = self.clip(parameters.flat[free] / self.scale)
-        self._check_start()
+        start = parameters.flat[free] / self.scale
+        self._check_start(start)
+        self.start: Vector = self.clip(start)
 
     @property
     def size(self) -> int:
@@ -84,14 +85,15 @@ class ParameterSpace:
         given_lower = np.concatenate([entry.lower.ravel() for entry in self.parameters])
         given_upper = np.concatenate([entry.upper.ravel() for entry in self.parameters])
         for element in np.flatnonzero(follows):
-            ends = np.array([given_lower[element], given_upper[element]]) / self._multiplier[element]
-            source = self._source[element]
-            lower[source] = max(lower[source], ends.min())
-            upper[source] = min(upper[source], ends.max())
-        return lower, upper
+            factor, source = self._multiplier[element], self._source[element]
+            low, high = sorted((given_lower[element] / factor, given_upper[element] / factor))
+            physical = (given_lower[element], given_upper[element])
+            lower[source] = max(lower[source], _round_inwards(low, np.inf, factor, physical))
+            upper[source] = min(upper[source], _round_inwards(high, -np.inf, factor, physical))
+        return np.minimum(lower, upper), upper
 
-    def _check_start(self) -> None:
-        physical = self.physical(self.start)
+    def _check_start(self, start: Vector) -> None:
+        physical = self.physical(start)
         for entry, values in zip(self.parameters, self.parameters.split(physical).values(), strict=True):
             slack = 1e-9 * entry.scale
             if np.any((values < entry.lower - slack) | (values > entry.upper + slack)):
@@ -111,3 +113,12 @@ def _sources(parameters: Parameters) -> tuple[np.ndarray, Vector]:
         factors[follower] = np.full(parameters[follower].size, tie.factor)
     source = np.concatenate([np.ravel(own[name]) for name in parameters.names]).astype(int)
     return source, np.concatenate([factors[name] for name in parameters.names])
+
+
+def _round_inwards(bound: float, inwards: float, factor: float, physical: tuple[float, float]) -> float:
+    """Move a bound on x by the rounding of factor * x, which may put it outside the physical bounds."""
+    for _ in range(2):
+        if physical[0] <= factor * bound <= physical[1]:
+            break
+        bound = float(np.nextafter(bound, inwards))
+    return bound

@@ -54,9 +54,12 @@ class VectorProblem:
             The evaluation. One that could not be made has a NaN cost and says why in `failure`.
         """
         try:
-            found = self._objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
+            return self._evaluate(x, state, derivatives=derivatives)
         except EvaluationError as error:
             return Evaluation(np.nan, state=state, failure=str(error))
+
+    def _evaluate(self, x: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        found = self._objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
         if not np.isfinite(found.cost):
             return replace(found, cost=np.nan, failure=found.failure or self._describe_not_finite(x, found))
         if not derivatives:

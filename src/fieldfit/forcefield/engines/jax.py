@@ -88,7 +88,7 @@ class JaxEngine:
         Raises:
             ForceFieldError: A bond or an angle of the molecule has no row.
         """
-        return System(molecule.n_atoms, assign(molecule, force_field), len(force_field.parameters))
+        return System(molecule.n_atoms, assign(molecule, force_field), len(force_field.parameter_names))
 
 
 class System:

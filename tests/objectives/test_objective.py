@@ -1,0 +1,105 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from fieldfit import FunctionObjective, ObjectiveFunction, Parameter, Parameters, ScalarObjective
+from fieldfit.errors import ParameterError
+from fieldfit.objectives import AbstractObjective, Evaluation, ObjectiveTraits
+from toys import Switching
+
+
+def line():
+    return FunctionObjective(lambda p: p["a"] + p["b"] * jnp.array([1.0, 2.0]), {"a": 1.0, "b": 2.0})
+
+
+def parabola():
+    return FunctionObjective(lambda p: p["c"] * p["b"] ** 2, {"c": 3.0, "b": 2.0})
+
+
+def test_sum_has_the_union_of_parameters_and_all_residuals():
+    total = ObjectiveFunction({"line": line(), "parabola": parabola()})
+    assert total.parameters.names == ("a", "b", "c")
+    found = total.evaluate(np.array([1.0, 2.0, 3.0]), total.initial_state(), derivatives=True)
+    assert_allclose(found.residuals, [3.0, 5.0, 12.0])
+    # Rows of the parabola: c b^2 with respect to (a, b, c).
+    assert_allclose(found.jacobian, [[1.0, 1.0, 0.0], [1.0, 2.0, 0.0], [0.0, 12.0, 4.0]])
+    assert found.cost == pytest.approx(0.5 * (9.0 + 25.0 + 144.0))
+    assert total.term_slices() == {"line": slice(0, 2), "parabola": slice(2, 3)}
+
+
+def test_sums_of_sums_name_their_terms():
+    inner = ObjectiveFunction({"line": line(), "parabola": parabola()})
+    outer = ObjectiveFunction({"first": inner, "last": parabola()})
+    assert outer.term_slices() == {
+        "first.line": slice(0, 2),
+        "first.parabola": slice(2, 3),
+        "last": slice(3, 4),
+    }
+
+
+def test_sum_of_scalars_adds_costs_and_gradients():
+    square = ScalarObjective(lambda p: p["x"] ** 2, {"x": 1.0})
+    shifted = ScalarObjective(lambda p: (p["x"] - p["y"]) ** 2, {"x": 1.0, "y": 4.0})
+    total = ObjectiveFunction({"square": square, "shifted": shifted})
+    found = total.evaluate(np.array([1.0, 4.0]), total.initial_state(), derivatives=True)
+    assert found.cost == 10.0
+    assert_allclose(found.gradient, [2.0 - 6.0, 6.0])
+    assert found.residuals is None
+
+
+def test_state_news_and_staleness_come_from_every_term():
+    total = ObjectiveFunction({"line": line(), "switching": Switching()})
+    values = total.parameters.replace({"x": 0.7}).flat
+    found = total.evaluate(values, total.initial_state(), derivatives=True)
+    assert found.state == {"line": None, "switching": 3.0}
+    assert found.is_stale
+    assert found.note == "the target has changed"
+    again = total.evaluate(values, found.state, derivatives=True)
+    assert not again.is_stale
+
+
+class Failing(AbstractObjective):
+    @property
+    def parameters(self):
+        return Parameters([Parameter("x", 1.0)])
+
+    @property
+    def traits(self):
+        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
+
+    def initial_state(self):
+        return None
+
+    def evaluate(self, values, state, *, derivatives):
+        return Evaluation(np.nan, failure="no minimum was found")
+
+    def term_slices(self):
+        return {"failing": slice(0, 1)}
+
+
+def test_failure_of_one_term_is_the_failure_of_the_sum():
+    total = ObjectiveFunction({"line": line(), "relaxation": Failing()})
+    found = total.evaluate(total.parameters.flat, total.initial_state(), derivatives=True)
+    assert np.isnan(found.cost)
+    assert found.failure == "relaxation: no minimum was found"
+
+
+@pytest.mark.parametrize(
+    "terms", [{}, {"squares": line(), "scalar": ScalarObjective(lambda p: p["x"] ** 2, {"x": 1.0})}]
+)
+def test_empty_and_mixed_sums_are_refused(terms):
+    with pytest.raises(ParameterError, match="either all terms have residuals or none has"):
+        ObjectiveFunction(terms)
+
+
+def test_one_name_with_two_shapes_is_refused():
+    other = FunctionObjective(lambda p: p["a"], {"a": [1.0, 2.0]})
+    with pytest.raises(ParameterError, match=r"'a' has the shape \(\) in one term and \(2,\) in another"):
+        ObjectiveFunction({"line": line(), "other": other})
+
+
+def test_evaluation_knows_whether_it_is_finite():
+    assert Evaluation(1.0, residuals=np.ones(2)).is_finite
+    assert not Evaluation(np.nan).is_finite
+    assert not Evaluation(1.0, jacobian=np.array([[np.inf]])).is_finite
