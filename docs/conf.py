@@ -51,3 +51,13 @@ _inventories = {
     "jax": ("https://docs.jax.dev/en/latest/", None),
 }
 intersphinx_mapping = _inventories if tags.has("online") else {}  # noqa: F821, Sphinx defines tags
+
+
+def keep_first_line(app, what, name, obj, options, lines):
+    """Keep napoleon from reading the words before a colon in the first line on a property as its type."""
+    if what == "property":
+        lines[:0] = ["..", ""]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", keep_first_line, priority=400)

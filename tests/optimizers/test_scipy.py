@@ -66,9 +66,7 @@ def test_scalar_objective_by_hand():
 
 
 def test_lm_refuses_bounds_and_names_who_takes_them():
-    with pytest.raises(
-        SettingsError, match=r"lm takes no bounds, but x has them.*L-BFGS-B, least_squares, trf"
-    ):
+    with pytest.raises(SettingsError, match=r"lm takes no bounds, but x has them.*L-BFGS-B, least_squares, trf"):
         ScipyOptimizer("lm").optimize(rosenbrock(upper=(5.0, np.inf)))
 
 
@@ -94,6 +92,7 @@ def test_methods_on_residuals_refuse_a_scalar():
         ({"method": "lbfgsb"}, "Did you mean 'L-BFGS-B'"),
         ({"ftol": 0.0}, "ftol = 0.0"),
         ({"max_iterations": 0}, "max_iterations = 0"),
+        ({"ftol": None, "xtol": None, "gtol": None}, "nothing would end the run"),
     ],
 )
 def test_impossible_options_are_refused_when_given(options, message):
@@ -139,3 +138,9 @@ def test_most_iterations_are_kept(method):
 def test_further_options_reach_scipy():
     result = ScipyOptimizer("L-BFGS-B", options={"maxfun": 3}).optimize(rosenbrock())
     assert "EVALUATIONS" in result.message
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_tolerance_is_enough(method):
+    result = ScipyOptimizer(method, ftol=1e-12, xtol=None, gtol=None).optimize(rosenbrock())
+    assert_allclose([result.x["x"], result.x["y"]], [1.0, 1.0], rtol=1e-4)

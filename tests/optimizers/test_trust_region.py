@@ -5,14 +5,16 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from fieldfit.optimizers.acceleration import accelerate, measure_curvature
-from fieldfit.optimizers.trust_region import (
+from fieldfit.optimizers.exact_steps import (
     FACTORIZATIONS,
     CholeskyFactors,
     QRFactors,
     SVDFactors,
-    coleman_li,
     exact_step,
     factorize,
+)
+from fieldfit.optimizers.trust_region import (
+    coleman_li,
     local_model,
     select_step,
     strictly_inside,
@@ -34,14 +36,14 @@ def random_problem(seed, m=7, n=4):
 def test_undamped_step_solves_the_normal_equations(method):
     A, b = random_problem(1)
     # The reference is another algorithm: numpy.linalg.lstsq.
-    assert_allclose(factorize(A, b, method).damp(0.0).p_h, np.linalg.lstsq(A, -b)[0], rtol=ROUNDING)
+    assert_allclose(factorize(A, b, method).damp(0.0).p, np.linalg.lstsq(A, -b)[0], rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("method", FACTORIZATIONS)
 def test_damped_step_by_hand(method):
     # A = diag(1, 2), b = (1, 1), alpha = 1: p = -(1 / (1 + 1), 2 / (4 + 1)); a step in each variable by itself.
     step = factorize(np.diag([1.0, 2.0]), np.ones(2), method).damp(1.0)
-    assert_allclose(step.p_h, [-0.5, -0.4], rtol=ROUNDING)
+    assert_allclose(step.p, [-0.5, -0.4], rtol=ROUNDING)
     # d||p|| / d alpha = -(p_1^2 / 2 + p_2^2 / 5) / ||p||.
     assert step.slope == pytest.approx(-(0.25 / 2 + 0.16 / 5) / np.sqrt(0.41), rel=ROUNDING)
     assert_allclose(step.solve(np.array([2.0, 5.0])), [1.0, 1.0], rtol=ROUNDING)
@@ -79,12 +81,12 @@ def test_singular_matrix_gets_the_shortest_step(method, A):
     factors = factorize(A, b, method)
     assert isinstance(factors, SVDFactors)
     # Every p with p_1 + p_2 = -4 is a minimiser; the shortest is (-2, -2).
-    assert_allclose(factors.damp(0.0).p_h, [-2.0, -2.0], rtol=ROUNDING)
+    assert_allclose(factors.damp(0.0).p, [-2.0, -2.0], rtol=ROUNDING)
 
 
 def test_zero_matrix_gives_no_step():
     factors = factorize(np.zeros((3, 2)), np.ones(3), "qr")
-    assert_allclose(factors.damp(0.0).p_h, [0.0, 0.0])
+    assert_allclose(factors.damp(0.0).p, [0.0, 0.0])
     assert factors.gain == 0.0
 
 
@@ -94,7 +96,7 @@ def test_exact_step_minimises_the_model_in_the_ball(method, seed, radius, guess)
     A, b = random_problem(seed)
     step = exact_step(factorize(A, b, method), A.T @ b, radius, alpha=guess)
     assert step.length <= radius * (1.0 + ROUNDING)
-    value = np.sum((A @ step.p_h + b) ** 2)
+    value = np.sum((A @ step.p + b) ** 2)
     others = np.random.default_rng(seed).normal(size=(200, 4))
     others *= radius / np.maximum(np.linalg.norm(others, axis=1), radius)[:, None]
     # The root of phi is found to 10 %; the step scaled to the radius is within 1 % of the best reduction.
@@ -105,7 +107,7 @@ def test_exact_step_minimises_the_model_in_the_ball(method, seed, radius, guess)
 def test_exact_step_by_hand():
     # A = I, b = (3, 4): the full step has length 5; at radius 1 it is cut to b / 5, with alpha = 4.
     step = exact_step(factorize(np.eye(2), np.array([3.0, 4.0]), "qr"), np.array([3.0, 4.0]), 1.0, alpha=0.0)
-    assert_allclose(step.p_h, [-0.6, -0.8], rtol=ROUNDING)
+    assert_allclose(step.p, [-0.6, -0.8], rtol=ROUNDING)
     assert step.alpha == pytest.approx(4.0, rel=0.2)
     assert exact_step(factorize(np.eye(2), np.ones(2), "qr"), np.ones(2), 2.0, alpha=3.0).alpha == 0.0
 
@@ -122,7 +124,7 @@ def test_coleman_li_scaling_by_hand():
 def test_variable_between_equal_bounds_does_not_move():
     bounds = (np.array([1.0, -np.inf]), np.array([1.0, np.inf]))
     model = local_model(np.ones(2), np.ones(2), np.eye(2), np.ones(2), bounds, "qr")
-    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p_h, 10.0)
+    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
     assert_allclose(model.d * p_h, [0.0, -1.0], rtol=ROUNDING)
 
 
@@ -149,7 +151,7 @@ def test_selected_step_stays_inside_and_lowers_the_model(seed, radius):
     x = generator.uniform(0.01, 0.99, size=4)
     model = local_model(x, f, J, np.linalg.norm(J, axis=0), (np.zeros(4), np.ones(4)), "qr")
     exact = exact_step(model.factors, model.g_h, radius, alpha=0.0)
-    p_h, promised = select_step(model, exact.p_h, radius)
+    p_h, promised = select_step(model, exact.p, radius)
     assert model.is_inside(p_h)
     assert promised > 0.0
     assert np.linalg.norm(p_h) <= radius * (1.0 + ROUNDING)
@@ -162,7 +164,7 @@ def test_step_out_of_bounds_is_reflected_when_the_model_prefers_it():
     x = np.array([0.9, 0.1])
     bounds = (np.full(2, -np.inf), np.array([1.0, np.inf]))
     model = local_model(x, x - 2.0, np.eye(2), np.ones(2), bounds, "qr")
-    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p_h, 10.0)
+    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
     moved = x + model.d * p_h
     assert moved[0] < 1.0
     assert moved[1] > 1.5
@@ -213,7 +215,7 @@ def test_correction_follows_a_curved_valley(valley):
     f, J, D, curvature = valley
     model = local_model(np.zeros(2), f, J, D, FREE, "qr")
     exact = exact_step(model.factors, model.g_h, 100.0, alpha=0.0)
-    found = accelerate(model, curvature, exact.p_h, solve=exact.solve, Delta=100.0)
+    found = accelerate(model, curvature, exact.p, solve=exact.solve, Delta=100.0)
     assert found is not None
     # The step (1, 0) climbs the wall; the corrected one ends on the floor, at the solution (1, 1) with cost 0.
     assert_allclose(model.d * found[0], [1.0, 1.0], rtol=ROUNDING)
@@ -233,7 +235,7 @@ def test_correction_is_cut_to_the_radius(valley):
     f, J, D, curvature = valley
     model = local_model(np.zeros(2), f, J, D, FREE, "qr")
     exact = exact_step(model.factors, model.g_h, 0.5, alpha=0.0)
-    found = accelerate(model, curvature, exact.p_h, solve=exact.solve, Delta=0.5)
+    found = accelerate(model, curvature, exact.p, solve=exact.solve, Delta=0.5)
     assert found is not None
     assert np.linalg.norm(found[0]) <= 0.5 * (1.0 + ROUNDING)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import EvaluationError, SettingsError
+from fieldfit.errors import EvaluationError, ParameterError, SettingsError
 from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
@@ -85,7 +85,7 @@ class ForceFieldObjective(AbstractObjective):
     ) -> None:
         self.force_field = force_field
         self.molecules = tuple(molecules)
-        self._parameters = force_field.parameters if parameters is None else parameters
+        self._parameters = force_field.parameters if parameters is None else checked_parameters(force_field, parameters)
         self._factors = force_field.internal_factors
         chosen = ENGINES[engine]()
         self.models = tuple(MoleculeModel(entry, chosen.system(entry, force_field)) for entry in self.molecules)
@@ -153,6 +153,21 @@ class ForceFieldObjective(AbstractObjective):
     def _jacobian(self, evaluations: Sequence[MoleculeEvaluation]) -> np.ndarray:
         rows = [block.reference.jacobian(evaluations[block.molecule]) / block.tolerance for block in self.blocks]
         return np.concatenate(rows) * self._factors
+
+
+def checked_parameters(force_field: ForceField, parameters: Parameters) -> Parameters:
+    """Return parameters if they are those of a force field, in its order.
+
+    Raises:
+        ParameterError: They are not.
+    """
+    if parameters.names != force_field.parameter_names:
+        differing = sorted(set(parameters.names) ^ set(force_field.parameter_names))
+        raise ParameterError(
+            f"The parameters are not those of the force field: {', '.join(differing) or 'the order'} differ. "
+            "Start from `force_field.parameters` and change bounds, fixed marks or ties."
+        )
+    return parameters
 
 
 def checked_tolerances(references: Mapping[str, float | None] | Iterable[str]) -> dict[str, float]:

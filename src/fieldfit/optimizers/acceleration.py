@@ -12,7 +12,7 @@ a step goes along it, in units of d0 and in the metric of the scales D. Then
 
     f(x + d) = f + J d + 0.5 a (w.d)^2,   a = 2 (f(x + d0) - f - J d0)
 
-reproduces f at both ends: a tensor model with one term (Schnabel, Frank 1984). A step p of the quadratic model with
+reproduces f at both ends: a tensor model with one term (Bouaricha, Schnabel 1997). A step p of the quadratic model with
 Levenberg-Marquardt parameter alpha is followed by the correction of second order in its length,
 
     c = -0.5 (A^T A + alpha I)^-1 J_h^T a (w.p)^2,   ||c|| <= 0.5 ||p||,
@@ -20,14 +20,13 @@ Levenberg-Marquardt parameter alpha is followed by the correction of second orde
 which is the geodesic acceleration of Transtrum and Sethna with f'' taken from the last trial rather than from one more
 evaluation. Of p and p + c, cut to the radius, the one with the smaller ||f(x + d)|| under the model is tried.
 
-On the 37 unbounded problems of `benchmarks/problems.py` this lowers the evaluations from 1251 to about 780, on the 15
-bounded ones from 481 to about 380. Limits between 0.5 and 3, and curvatures from differences of Jacobians or cubic
-interpolation, stay within 5 % of that.
+On the problems of `benchmarks/least_squares.py` this lowers the evaluations from 1287 to 744 without bounds, and from
+409 to 369 with them. Limits between 0.25 and 3, and curvatures from differences of Jacobians or from cubic
+interpolation, stay within a few percent of that.
 
 References:
-----------
-Schnabel, Frank (1984), Tensor methods for nonlinear equations, doi:10.1137/0721054.
-Transtrum, Sethna (2012), Improvements to the Levenberg-Marquardt algorithm, arXiv:1201.5885.
+    Bouaricha, Schnabel (1997), TENSOLVE, doi:10.1145/264029.264032.
+    Transtrum, Sethna (2012), Improvements to the Levenberg-Marquardt algorithm, arXiv:1201.5885.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from fieldfit.optimizers.trust_region import LocalModel, cut, norm
+from fieldfit.optimizers.exact_steps import cut, norm
+from fieldfit.optimizers.trust_region import LocalModel
 from fieldfit.typing import Matrix, Vector
 
 LARGEST_CORRECTION = 0.5

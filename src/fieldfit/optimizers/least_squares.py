@@ -2,15 +2,19 @@
 
 Each turn evaluates one trial point, residuals and Jacobian together where the objective has its own derivatives: in a
 force-field fit both share a relaxation, so a trial that is accepted (most are) costs one evaluation and not two. A turn
-is a pure function from state to state; `run` is the loop over it. The mathematics is in
-`fieldfit.optimizers.trust_region` and `fieldfit.optimizers.acceleration`.
+is a pure function from state to state; `run` is the loop over it. The mathematics is in the modules `trust_region`
+(model and bounds), `exact_steps` (its minimiser in a ball) and `acceleration` (a correction of second order).
 
-Choices that were measured on `benchmarks/problems.py` (37 unbounded problems, evaluations in all):
+Choices measured by `benchmarks/least_squares.py`, in evaluations on 37 unbounded and 15 bounded problems (SciPy's
+`trf`: 1225, one unsolved, and 481, one unsolved):
 
-    scales D never shrink (as in MINPACK)            about 750; recomputed at each accepted step: 3 problems unsolved
-    first radius ||D x0||                            0.1 of it: about 900; 10 or 100 of it: 1 problem unsolved
-    radius to a quarter and twice                    other pairs between 1/2 and 4: 3 to 60 % more
-    correction of second order from the last trial   without it 1251 (SciPy's `trf`: 1225, one problem unsolved)
+    as it is                                       744         369
+    without the correction of second order        1287         409
+    scales recomputed at each accepted step       1610, two unsolved     433
+    first radius 0.1 ||D x0||                      947         372
+    first radius 10 or 100 ||D x0||               1160, one unsolved     369
+    radius to a half and twice                     819         380
+    radius to a quarter and three times           1016         379
 """
 
 from __future__ import annotations
@@ -24,23 +28,14 @@ from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.acceleration import Curvature, accelerate, measure_curvature
-from fieldfit.optimizers.trust_region import (
-    EPS,
-    FACTORIZATIONS,
-    LocalModel,
-    exact_step,
-    local_model,
-    norm,
-    select_step,
-    strictly_inside,
-    update_radius,
-)
+from fieldfit.optimizers.exact_steps import EPS, FACTORIZATIONS, exact_step, norm
+from fieldfit.optimizers.trust_region import LocalModel, local_model, select_step, strictly_inside, update_radius
 from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
 ZERO_COST = EPS**1.5
-"""A cost below this fraction of the first one is zero but for rounding: such a fit never meets a relative test."""
+"""A cost below this fraction of the first one (and below EPS) is zero but for rounding: no relative test meets it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +228,7 @@ def propose(state: LeastSquaresState) -> tuple[Vector, float, float]:
     """Return the next step in the variables of the model, the reduction it promises, and its alpha."""
     model, Delta = state.model, state.radius
     exact = exact_step(model.factors, model.g_h, Delta, alpha=state.alpha)
-    p_h, predicted = select_step(model, exact.p_h, Delta)
+    p_h, predicted = select_step(model, exact.p, Delta)
     if state.curvature is None:
         return p_h, predicted, exact.alpha
     accelerated = accelerate(model, state.curvature, p_h, solve=exact.solve, Delta=Delta)
@@ -300,7 +295,7 @@ def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: 
 
 def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:
     cost, turn = state.evaluation.cost, state.turn
-    if cost <= ZERO_COST * state.first_cost:
+    if cost <= min(EPS, ZERO_COST * state.first_cost):
         return f"the cost is zero to rounding: {cost:.3g}, from {state.first_cost:.3g}"
     if options.gtol is not None and state.model.offset <= options.gtol:
         return f"gtol: the relative offset {state.model.offset:.2e} is below {options.gtol:g}"

@@ -83,6 +83,8 @@ class ScipyOptimizer(AbstractOptimizer):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < 1.0:
                 raise SettingsError(f"{name} = {value} is not between 0 and 1. Give a small number, or None.")
+        if self.ftol is self.xtol is self.gtol is None:
+            raise SettingsError("ftol, xtol and gtol are all None, so nothing would end the run. Give one of them.")
         if self.max_iterations < 1:
             raise SettingsError(f"max_iterations = {self.max_iterations} leaves nothing to do. Give at least 1.")
 
@@ -148,7 +150,10 @@ class ScipyOptimizer(AbstractOptimizer):
         return str(found.message)
 
     def _settings(self) -> dict[str, Any]:
-        tolerances = {"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}
+        # MINPACK takes no tolerance below rounding; the other methods take None.
+        smallest = float(np.finfo(float).eps) if self.method == "lm" else None
+        given = {"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}
+        tolerances = {name: smallest if value is None else value for name, value in given.items()}
         return {"x_scale": "jac", "max_nfev": self.max_iterations, **tolerances, **self.options}
 
     def _check(self, problem: Recorder, start: Evaluation) -> None:

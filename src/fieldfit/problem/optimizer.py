@@ -32,7 +32,7 @@ STATIONARY = 1e-4
 """A point counts as stationary if a Gauss-Newton step would gain less than this fraction of its cost."""
 
 PERFECT = float(np.finfo(float).eps)
-"""A cost below this fraction of the first one counts as zero: no fraction of it says anything."""
+"""A cost below this, and below this fraction of the first one, counts as zero: no fraction of it says anything."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _result(
     final = parameters.replace(_inside_bounds(parameters.split(space.physical(x)), problem))
     slices = problem.objective.term_slices()
     return OptimizationResult(
-        success=bool(optimality <= STATIONARY or best.cost <= PERFECT * abs(start.cost)),
+        success=bool(optimality <= STATIONARY or best.cost <= PERFECT * min(abs(start.cost), 1.0)),
         message=outcome.message,
         method=name,
         parameters=final,

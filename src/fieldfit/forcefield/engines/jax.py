@@ -296,7 +296,7 @@ def internal_values(coordinate: str, x: Matrix, atoms: np.ndarray) -> tuple[Vect
     padding = np.broadcast_to(DUMMY_ATOMS[: atoms.shape[1]], (size_class(max(count, 1)) - count, atoms.shape[1], 3))
     q, b = _internal_values(coordinate, np.concatenate([x[atoms], padding]))
     gradients = np.zeros((count, x.size))
-    rows = (3 * atoms[:, :, None] + np.arange(3)).reshape(count, -1)
+    rows = (3 * atoms[:, :, None] + np.arange(3)).reshape(count, 3 * atoms.shape[1])
     np.put_along_axis(gradients, rows, b[:count], axis=1)
     return q[:count], gradients
 

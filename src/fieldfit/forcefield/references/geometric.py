@@ -24,7 +24,7 @@ class BondLength(AbstractReference):
     needs_minimum: ClassVar[bool] = True
 
     def __init__(self, model: MoleculeModel) -> None:
-        self._atoms = np.array(model.internal_coordinates.bonds).reshape(-1, 2)
+        self._atoms = np.array(model.internal_coordinates.bonds, dtype=int).reshape(-1, 2)
         self._labels = atom_labels(model, self._atoms)
         self._observed = internal_values("distance", model.molecule.record.coordinates, self._atoms)[0]
 
@@ -51,7 +51,7 @@ class BondAngle(AbstractReference):
     needs_minimum: ClassVar[bool] = True
 
     def __init__(self, model: MoleculeModel) -> None:
-        self._atoms = np.array(model.internal_coordinates.angles).reshape(-1, 3)
+        self._atoms = np.array(model.internal_coordinates.angles, dtype=int).reshape(-1, 3)
         self._labels = atom_labels(model, self._atoms)
         self._observed = internal_values("angle", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
 
