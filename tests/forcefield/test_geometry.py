@@ -82,8 +82,7 @@ def test_linear_bend_is_smooth_at_180_degrees():
     found = derivatives("linear bend", LINEAR)
     assert found.q == pytest.approx(0.0, abs=1e-30)
     assert_allclose(found.b, 0.0, atol=1e-15)
-    # q = (u / r1 + v / r2)^2 for small displacements across: its second derivative along z of the central atom is
-    # 2 (1 / r1 + 1 / r2)^2.
+    # The bend is the sum of the two bond's tilts, each the displacement across over the bond's length; q is its square.
     assert found.C[5, 5] == pytest.approx(2.0 * (1.0 / 1.1 + 1.0 / 1.6) ** 2, rel=1e-12)
 
 

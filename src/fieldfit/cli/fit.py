@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
             files[f"force_field{FORMATS[name].traits.suffix}"] = render(fitted, molecules, format=name)
         except InputError as error:
             # A term that was zero at the start may have become one that the format lacks: keep everything else.
-            say(f"\nNot written as {name}: {error}")
+            sys.stderr.write(f"Not written as {name}: {error}\n")
     say(f"\n{report}")
     folder = Path(output) if output else settings.folder / settings.output.folder
     kept = write_folder(folder, files)
@@ -156,7 +157,14 @@ def make_optimizer(settings: Settings) -> AbstractOptimizer:
         SettingsError: No optimizer or method has that name.
     """
     family, _, method = settings.fit.optimizer.partition(":")
-    return OPTIMIZERS[family](**_present(method=method or None, max_iterations=settings.fit.max_iterations))
+    if method and "method" not in {entry.name for entry in fields(OPTIMIZERS[family])}:
+        raise SettingsError(
+            f"The optimizer {family!r} has no methods to choose from, but {settings.fit.optimizer!r} names one. "
+            f"Write {family!r}."
+        )
+    return OPTIMIZERS[family](
+        **_present(method=method or None, max_iterations=settings.fit.max_iterations, ftol=settings.fit.ftol)
+    )
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> Path | None:

@@ -19,6 +19,11 @@ DETERMINED = 1e-5
 """Directions whose singular value is below this fraction of the largest count as undetermined."""
 
 
+WEAKLY_DETERMINED = 1e-3
+"""Below this fraction the residuals feel a direction so little that a linear model does not reach as far as the errors
+it states."""
+
+
 @dataclass(frozen=True, eq=False)
 class Identifiability:
     """Rank and directions of a Jacobian.
@@ -43,12 +48,20 @@ class Identifiability:
         null_space = self.directions[self.rank :]
         return (np.sum(null_space**2, axis=0) < 1e-8) & (self.column_norms > 0.0)
 
+    @property
+    def n_weak(self) -> int:
+        """Number of directions that are determined, but only weakly (see `WEAKLY_DETERMINED`)."""
+        if not self.rank:
+            return 0
+        values = self.singular_values[: self.rank]
+        return int(np.count_nonzero(values < WEAKLY_DETERMINED * values[0]))
+
     def worst(self, count: int = 3) -> list[tuple[float, str]]:
         """Return the least determined combinations: relative singular value and the variables that make them up."""
         values = self.singular_values
         largest = max(values[0], np.finfo(float).tiny) if values.size else 1.0
         chosen = range(len(self.labels) - 1, max(len(self.labels) - 1 - count, -1), -1)
-        return [(values[index] / largest, self._describe(index)) for index in chosen]
+        return [(float(values[index] / largest), self._describe(index)) for index in chosen]
 
     def _describe(self, index: int) -> str:
         direction = self.directions[index]

@@ -70,7 +70,8 @@ class ForceFieldObjective(AbstractObjective):
 
     Example:
         >>> from fieldfit.forcefield import ForceFieldObjective                 # doctest: +SKIP
-        >>> objective = ForceFieldObjective(field, [molecule], {"frequency": 10.0, "bond_length": 0.01})
+        >>> references = {"frequency": 10.0, "bond_length": 0.01}
+        >>> objective = ForceFieldObjective(field, [molecule], references)       # doctest: +SKIP
     """
 
     def __init__(

@@ -110,7 +110,7 @@ def relax(
         if np.isfinite(ratio) and ratio > 1e-4:
             x, here = x + step.reshape(x.shape), there
         elif radius < 1e-12 * max(1.0, float(np.max(np.abs(x)))):
-            break
+            return _end(x, here, iteration + 1)
     return _end(x, here, max_iterations)
 
 
@@ -157,18 +157,22 @@ def response(hessian: Matrix, mixed: Matrix, basis: Matrix) -> Matrix:
 
 def _shift(h: Vector, g: Vector, radius: float) -> float:
     """Return the smallest shift mu >= 0 that makes the step a descent step inside the radius."""
-    floor = max(0.0, -h[0]) + 1e-10 * max(1.0, float(np.max(np.abs(h))))
     if h[0] > 0.0 and np.linalg.norm(g / h) <= radius:
         return 0.0
+    # mu = base + t: next to a negative curvature mu is close to -h_1, and the length of the step depends on the
+    # difference, which therefore has to be the unknown.
+    base = max(0.0, -float(h[0]))
+    d = h + base
+    smallest = 1e-10 * max(1.0, float(np.max(np.abs(h))))
+    largest = smallest + float(np.linalg.norm(g)) / radius
 
-    def excess(mu: float) -> float:
-        return 1.0 / radius - 1.0 / float(np.linalg.norm(g / (h + mu)))
+    def excess(t: float) -> float:
+        return 1.0 / radius - 1.0 / float(np.linalg.norm(g / (d + t)))
 
-    ceiling = floor + float(np.linalg.norm(g)) / radius + 1e-10
-    if excess(floor) <= 0.0:
-        return floor
-    root: Any = scipy.optimize.brentq(excess, floor, ceiling, xtol=1e-3 * ceiling)
-    return float(root)
+    if excess(smallest) <= 0.0:
+        return base + smallest
+    root: Any = scipy.optimize.brentq(excess, smallest, largest, xtol=1e-4 * smallest, rtol=np.float64(1e-6))
+    return base + float(root)
 
 
 def _end(x: Matrix, here: LocalModel, iterations: int) -> RelaxedGeometry:

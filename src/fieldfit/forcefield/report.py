@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fieldfit.diagnostics import Identifiability, identifiability
 from fieldfit.errors import EvaluationError
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation
@@ -122,6 +123,7 @@ class FitReport:
     parameters: tuple[ParameterRow, ...]
     rank: int
     n_free: int
+    n_weak: int
     worst_determined: tuple[tuple[float, str], ...]
     interactions: Mapping[str, str]
     failures: tuple[str, ...]
@@ -151,7 +153,7 @@ def report_fit(objective: ForceFieldObjective, result: OptimizationResult) -> Fi
     state: Any = result.state
     start = objective.at(result.initial_parameters.flat, objective.initial_state())
     end = objective.at(result.parameters.flat, state)
-    found = result.identifiability()
+    found = _determined_by_data(objective, result)
     return FitReport(
         title=objective.force_field.name,
         success=result.success,
@@ -165,12 +167,21 @@ def report_fit(objective: ForceFieldObjective, result: OptimizationResult) -> Fi
         parameters=_parameters(result),
         rank=found.rank,
         n_free=len(found.labels),
+        n_weak=found.n_weak,
         worst_determined=tuple(found.worst()),
         interactions=describe_interactions(objective, result),
         failures=result.failures,
         wall_time=result.wall_time,
         versions=result.versions,
     )
+
+
+def _determined_by_data(objective: ForceFieldObjective, result: OptimizationResult) -> Identifiability:
+    """Return what the references alone determine: the tether of a regularized fit is no datum."""
+    if result.jacobian is None:
+        return result.identifiability()
+    tether = objective.term_slices().get("prior", slice(0, 0))
+    return identifiability(np.delete(result.jacobian, tether, axis=0), result.labels)
 
 
 def describe_interactions(objective: ForceFieldObjective, result: OptimizationResult) -> dict[str, str]:

@@ -93,6 +93,11 @@ def _determination(report: FitReport) -> str:
     lines = [f"Determined by the data: {report.rank} of {report.n_free} directions"]
     lines.append("  least determined combinations (singular value relative to the largest):")
     lines += [f"  {value:9.2e}  {text}" for value, text in report.worst_determined]
+    if report.n_weak:
+        lines.append(
+            f"  {report.n_weak} of them weakly (below 1e-3): a linear model does not reach as far as the standard "
+            "errors\n  of the parameters in it say, so take those as a warning and not as a size."
+        )
     if report.rank < report.n_free:
         lines.append("  Tie or fix parameters of the undetermined combinations, or add references that feel them.")
     return "\n".join(lines)

@@ -44,10 +44,11 @@ class FunctionObjective(AbstractObjective):
 
     Example:
         >>> import jax.numpy as jnp
+        >>> import numpy as np
         >>> import fieldfit
-        >>> t = jnp.linspace(0.0, 1.0, 20)
+        >>> t = np.linspace(0.0, 1.0, 20)
         >>> decay = lambda p: p["a"] * jnp.exp(-p["k"] * t)
-        >>> goal = fieldfit.Goal(target=2.0 * jnp.exp(-3.0 * t))
+        >>> goal = fieldfit.Goal(target=2.0 * np.exp(-3.0 * t))
         >>> objective = fieldfit.FunctionObjective(decay, {"a": 1.0, "k": 1.0}, goal=goal)
         >>> result = fieldfit.LeastSquaresOptimizer().optimize(objective)
         >>> round(float(result.x["k"]), 6)
@@ -166,9 +167,11 @@ def call_user_function(function: Callable[[Vector], Any], values: Vector, parame
         return function(values)
     except Exception as error:
         listing = ", ".join(f"{label} = {value:g}" for label, value in zip(parameters.labels, values, strict=True))
-        raise EvaluationError(
-            f"The function raised {type(error).__name__}: {error}. The parameters were: {listing}."
-        ) from error
+        hint = ""
+        if type(error).__module__.startswith("jax") and "Tracer" in str(error):
+            hint = ' JAX cannot trace it: use jax.numpy inside, or state derivatives="differences".'
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
+        raise EvaluationError(f"The function raised {reason}.{hint} The parameters were: {listing}.") from error
 
 
 def _compile(

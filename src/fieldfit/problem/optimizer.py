@@ -200,7 +200,10 @@ class AbstractOptimizer(ABC):
 def _check_start(start: Evaluation) -> None:
     if start.failure or not start.is_finite:
         reason = start.failure or "its derivatives are not finite"
-        raise EvaluationError(f"The objective cannot be evaluated at the start: {reason}. Move the start.")
+        raise EvaluationError(
+            f"The objective cannot be evaluated at the start: {reason.rstrip('.')}. "
+            "Move the start, or correct the model."
+        )
 
 
 def _result(

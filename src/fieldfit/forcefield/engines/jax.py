@@ -184,20 +184,53 @@ def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
     )
 
 
+def _by_kind(form: Form) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Sort the coordinates of a form by kind, so that each kind is compiled once however often it occurs.
+
+    Returns:
+        Kind, positions among the form's coordinates, and atoms of the form, shape (occurrences, atoms), of each kind.
+    """
+    kinds = dict.fromkeys(name for name, _ in form.coordinates)
+    found = {kind: [(k, atoms) for k, (name, atoms) in enumerate(form.coordinates) if name == kind] for kind in kinds}
+    return [(kind, np.array([k for k, _ in own]), np.array([atoms for _, atoms in own])) for kind, own in found.items()]
+
+
 def _term_coordinates(form: Form, x: Float[Array, "a 3"]) -> TermCoordinates:
     """Return all coordinates of one term with derivatives embedded in the term's own 3 a Cartesian coordinates."""
-    q, b, C = [], [], []
-    for name, atoms in form.coordinates:
-        found = COORDINATES[name].derivatives(x[jnp.array(atoms)])
-        where = np.concatenate([3 * atom + np.arange(3) for atom in atoms])
-        q.append(found.q)
-        b.append(jnp.zeros(3 * form.n_atoms).at[where].set(found.b))
-        C.append(jnp.zeros((3 * form.n_atoms, 3 * form.n_atoms)).at[np.ix_(where, where)].set(found.C))
-    return TermCoordinates(jnp.stack(q), jnp.stack(b), jnp.stack(C))
+    d, n = len(form.coordinates), 3 * form.n_atoms
+    q, b, C = jnp.zeros(d), jnp.zeros((d, n)), jnp.zeros((d, n, n))
+    for kind, places, atoms in _by_kind(form):
+        found = jax.vmap(COORDINATES[kind].derivatives)(x[atoms])
+        own = _own_rows(atoms)
+        q = q.at[places].set(found.q)
+        b = b.at[places[:, None], own].set(found.b)
+        C = C.at[places[:, None, None], own[:, :, None], own[:, None, :]].set(found.C)
+    return TermCoordinates(q, b, C)
+
+
+def _term_third_derivatives(form: Form, x: Float[Array, "a 3"], v: Float[Array, " dof"]) -> Float[Array, "d dof"]:
+    """Return T(v, v, .) = (dC/dx along v) v for all coordinates of one term."""
+    T = jnp.zeros((len(form.coordinates), v.size))
+    for kind, places, atoms in _by_kind(form):
+        own = _own_rows(atoms)
+
+        def along(points: Array, direction: Array, kind: str = kind) -> Array:
+            turn = direction.reshape(points.shape)
+            return jax.jvp(lambda y: COORDINATES[kind].derivatives(y).C, (points,), (turn,))[1] @ direction
+
+        T = T.at[places[:, None], own].set(jax.vmap(along)(x[atoms], v[own]))
+    return T
+
+
+def _own_rows(atoms: np.ndarray) -> np.ndarray:
+    """Return the Cartesian rows of atoms inside a term, shape (occurrences, 3 atoms)."""
+    return (3 * atoms[:, :, None] + np.arange(3)).reshape(len(atoms), -1)
 
 
 def _term_energy(form: Form, x: Array, p: Array, s: Array) -> Array:
-    q = jnp.stack([COORDINATES[name].value(x[jnp.array(atoms)]) for name, atoms in form.coordinates])
+    q = jnp.zeros(len(form.coordinates))
+    for kind, places, atoms in _by_kind(form):
+        q = q.at[places].set(jax.vmap(COORDINATES[kind].value)(x[atoms]))
     return form.energy(q, p, s)
 
 
@@ -247,17 +280,26 @@ def _third(groups: tuple[Group, ...], x: Array, p: Array, directions: Array) -> 
 
 
 def _term_third(form: Form) -> Any:
-    """Return a function that gives the gradients of v^T H v of one term for every column v, shape (m, 3 a)."""
+    """Return a function that gives the gradients of v^T H v of one term for every column v, shape (m, 3 a).
 
-    def curvature(x: Array, p: Array, s: Array, v: Array) -> Array:
-        def slope(y: Array) -> Array:
-            return jax.jvp(lambda z: _term_energy(form, z, p, s), (y,), (v,))[1]
+    With q_v = b.v and q_vv = v^T C v, v^T H v = sum_de f_de q_v,d q_v,e + sum_d f_d q_vv,d, and its gradient is
 
-        return jax.jvp(slope, (x,), (v,))[1]
+        sum_def f_def q_v,d q_v,e b_f + 2 sum_de f_de q_v,d C_e v + sum_de f_de q_vv,d b_e + sum_d f_d T_d(v, v, .).
+    """
 
     def every(x: Array, p: Array, s: Array, v: Array) -> Array:
-        columns = v.T.reshape(-1, *x.shape)
-        return jax.vmap(lambda column: jax.grad(curvature)(x, p, s, column).ravel())(columns)
+        found = _term_coordinates(form, x)
+        f_q = jax.grad(form.energy)
+        f_qq = jax.jacfwd(f_q)
+        slope, curvature, third = (function(found.q, p, s) for function in (f_q, f_qq, jax.jacfwd(f_qq)))
+
+        def column(direction: Array) -> Array:
+            q_v, Cv = found.b @ direction, found.C @ direction
+            along_b = jnp.einsum("def,d,e->f", third, q_v, q_v) + curvature @ (Cv @ direction)
+            T = _term_third_derivatives(form, x, direction)
+            return along_b @ found.b + 2.0 * (curvature @ q_v) @ Cv + slope @ T
+
+        return jax.vmap(column, in_axes=1)(v)
 
     return every
 

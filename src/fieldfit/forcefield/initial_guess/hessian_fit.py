@@ -22,7 +22,8 @@ from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.vibrations import normal_modes
-from fieldfit.parameters import Parameters
+from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.typing import Matrix, Vector
 
 
 def hessian_fit(
@@ -33,37 +34,42 @@ def hessian_fit(
     Args:
         molecules: Molecules with QM Hessians.
         force_field: Rows and equilibrium values.
-        parameters: The force field's parameters with bounds and fixed marks; default: its own. Fixed and tied
-            constants keep their values.
+        parameters: The force field's parameters with bounds, fixed marks and ties; default: its own. Fixed constants
+            keep their values, tied ones are fitted as one.
 
     Returns:
-        The force field with fitted force constants.
+        The force field with fitted force constants; everything else has the values of the parameters.
 
     Raises:
         EvaluationError: The linear problem could not be solved.
     """
     parameters = force_field.parameters if parameters is None else parameters
-    chosen = np.flatnonzero(force_field.is_linear & parameters.is_free)
-    if chosen.size == 0:
+    if not np.any(force_field.is_linear & parameters.is_free):
         return force_field
-    values = parameters.flat
-    values[chosen] = 0.0
+    space = ParameterSpace(parameters)
+    chosen = np.flatnonzero(force_field.is_linear[parameters.is_free])
+    x = space.start.copy()
+    x[chosen] = 0.0
     blocks, targets = [], []
     for molecule in molecules:
-        eigenmatrix, terms = _linear_model(molecule, force_field, values)
-        blocks.append(eigenmatrix.jacobian(terms)[:, chosen] * force_field.internal_factors[chosen])
+        eigenmatrix, terms = _linear_model(molecule, force_field, space.physical(x))
+        blocks.append(space.chain(eigenmatrix.jacobian(terms) * force_field.internal_factors)[:, chosen])
         targets.append(eigenmatrix.target - eigenmatrix.elements(terms))
-    scale = np.concatenate([entry.scale.ravel() for entry in parameters])[chosen]
-    lower = np.concatenate([entry.lower.ravel() for entry in parameters])[chosen]
-    upper = np.concatenate([entry.upper.ravel() for entry in parameters])[chosen]
-    found = scipy.optimize.lsq_linear(
-        np.concatenate(blocks) * scale, np.concatenate(targets), bounds=(lower / scale, upper / scale), method="bvls"
+    x[chosen] = _least_squares(
+        np.concatenate(blocks), np.concatenate(targets), space.lower[chosen], space.upper[chosen]
     )
+    fitted = space.values(x)
+    names = [parameters.names[index] for index in np.flatnonzero(force_field.is_linear & parameters.is_free)]
+    constants = {name: np.clip(fitted[name], parameters[name].lower, parameters[name].upper) for name in names}
+    return force_field.with_values(parameters.replace(constants).values)
+
+
+def _least_squares(matrix: Matrix, target: Vector, lower: Vector, upper: Vector) -> Vector:
+    """Return the x between bounds that makes |matrix x - target| smallest, shape (n,)."""
+    found = scipy.optimize.lsq_linear(matrix, target, bounds=(lower, upper), method="bvls")
     if not found.success:
         raise EvaluationError(f"The Hessian fit did not converge: {found.message} Start from another method.")
-    names = np.array(parameters.names)[chosen]
-    constants = np.clip(found.x * scale, lower, upper)
-    return force_field.with_values(dict(zip(names, constants, strict=True)))
+    return found.x
 
 
 def _linear_model(molecule: Molecule, force_field: ForceField, values: np.ndarray) -> tuple[Eigenmatrix, TermVector]:
