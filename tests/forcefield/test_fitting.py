@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -221,6 +223,24 @@ def test_modes_that_cross_keep_their_partners(molecule, field) -> None:
     assert stretch[-1] > bends[-1].max() + 30.0
     assert_allclose(bends, bends[0, 0], atol=0.1)
     assert np.all(np.diff(stretch, n=2) < 0.0)
+
+
+def test_a_pairing_that_is_no_longer_the_best_is_replaced_once_a_point_is_accepted(molecule, field) -> None:
+    objective = ForceFieldObjective(field, [molecule], {"frequency": 1.0})
+    values = objective.parameters.flat
+    first = objective.evaluate(values, objective.initial_state(), derivatives=False)
+    assert not first.is_stale
+    # As if the C-F stretch (mode 1) and the H-C-H bend of the same symmetry (mode 4) had been taken for each other.
+    modes = first.state[0].modes.copy()
+    modes[:, [0, 3]] = modes[:, [3, 0]]
+    swapped = (dataclasses.replace(first.state[0], modes=modes),)
+    kept = objective.evaluate(values, swapped, derivatives=False)
+    assert kept.is_stale
+    assert kept.note == "modes of CH3F paired anew"
+    assert kept.score > 10.0 * first.score
+    again = objective.evaluate(values, kept.state, derivatives=False)
+    assert not again.is_stale
+    assert_allclose(again.residuals, first.residuals, atol=1e-6)
 
 
 def test_a_point_without_a_minimum_is_a_failed_evaluation_that_says_why(molecule, field) -> None:

@@ -1,6 +1,7 @@
 """Force fields as values: parameters, copies, files."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -111,3 +112,39 @@ def test_files_of_another_kind_are_refused(tmp_path, content):
         ForceField.read(path)
     with pytest.raises(FileFormatError, match="cannot be read"):
         ForceField.read(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("form", "types", "values", "wanted"),
+    [
+        ("harmonic_bond", ("H", "C"), {"k": 1.0, "r0": 1.0}, "C-H"),
+        ("harmonic_angle", ("O", "C", "H"), {"k": 1.0, "theta0": 100.0}, "H-C-O"),
+        ("out_of_plane", ("C", "O", "H", "N"), {"k": 1.0}, "C-H-N-O"),
+    ],
+)
+def test_a_row_in_another_order_is_refused(form, types, values, wanted):
+    # It would never be found, and could stand beside a row of the same interaction.
+    with pytest.raises(ForceFieldError, match=f"Write {wanted}"):
+        Row(form, types, values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("k = 340.0", 'k = "stiff"', "stiff"),
+        ("k = 340.0", "k = 340.0\nkk = 1.0", "'kk'"),
+        ("k = 340.0", "", "'k'"),
+        ("k = 340.0", "k = nan", "not finite"),
+        ('"harmonic_bond"', '"harmonic_bnd"', "Did you mean 'harmonic_bond'"),
+        ('["C", "H"]', '["H", "C"]', "Write C-H"),
+        ("format = 1", "format = 2", "format 2"),
+    ],
+)
+def test_a_file_that_was_changed_for_the_worse_is_refused_by_name(tmp_path, old, new, message):
+    text = FIELD.to_toml()
+    assert old in text
+    path = tmp_path / "field.toml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(FileFormatError, match=re.escape(message)) as caught:
+        ForceField.read(path)
+    assert str(path) in str(caught.value)

@@ -113,8 +113,8 @@ def test_the_energy_never_rises_between_accepted_points() -> None:
 
 
 def test_a_saddle_is_not_a_minimum() -> None:
-    # Three atoms in line: 2 V(r) + V(2 r) is stationary at r^6 = 2 (1 + 2^-13) / (1 + 2^-7), but bending brings the outer
-    # atoms into contact.
+    # Three atoms in line: 2 V(r) + V(2 r) is stationary at r^6 = 2 (1 + 2^-13) / (1 + 2^-7), but bending brings the
+    # outer atoms into contact.
     r = (2.0 * (1.0 + 2.0**-13) / (1.0 + 2.0**-7)) ** (1.0 / 6.0)
     line = np.array([[-r, 0.0, 0.0], [0.0, 0.0, 0.0], [r, 0.0, 0.0]])
     found = relax(cluster, line)

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from fieldfit.forcefield.report import FitReport, report_fit
 from fieldfit.forcefield.topology import perceive, share_types
 from fieldfit.optimizers import OPTIMIZERS
 from fieldfit.parameters import Parameter, Parameters
-from fieldfit.problem import AbstractOptimizer, OptimizationResult
+from fieldfit.problem import AbstractOptimizer, OptimizationResult, Step
 from fieldfit.reporting import ProgressLine
 
 
@@ -44,50 +45,49 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
     Raises:
         FieldfitError: What was given cannot be used; nothing has been written.
     """
-    begin = time.perf_counter()
+    clock = _Clock()
     settings = read_settings(path)
-    say = (lambda text: None) if is_quiet else (lambda text: sys.stdout.write(text + "\n"))
+    folder = Path(output) if output else settings.folder / settings.output.folder
+    check_output_folder(folder, settings)
     optimizer = make_optimizer(settings)
+    objective = make_objective(settings)
+    say = (lambda text: None) if is_quiet else (lambda text: sys.stdout.write(text + "\n"))
+    say(_describe(objective))
+    clock.lap("read and start")
+    result = optimizer.optimize(objective, observers=(clock, *(() if is_quiet else (ProgressLine(),))))
+    clock.lap("rest of the fit")
+    report = report_fit(objective, result)
+    clock.lap("report")
+    if calibrates:
+        from fieldfit.reporting.calibration import calibrate
+
+        say(f"\n{calibrate()}")
+    say(f"\n{report}")
+    files = _files(objective, result, report, settings.output.formats, clock.laps)
+    kept = write_folder(folder, files)
+    say(f"Times [s]: {', '.join(f'{name} {seconds:.2f}' for name, seconds in clock.laps.items())}")
+    say(f"Wrote {', '.join(files)} into {folder}" + (f"; the earlier folder is kept as {kept}" if kept else ""))
+    return 0 if result.success else 1
+
+
+def make_objective(settings: Settings) -> ForceFieldObjective:
+    """Read the QM results, build and start the force field, and say what it has to reproduce.
+
+    Raises:
+        InputError: Something that the settings name cannot be used.
+    """
     molecules = read_molecules(settings)
     field, parameters = start_force_field(settings, molecules)
     for name in settings.output.formats:
         # Fails now rather than after the fit if a format cannot express the force field.
         render(field, molecules, format=name)
-    say(_describe(molecules, field, parameters))
-    objective = ForceFieldObjective(
+    return ForceFieldObjective(
         field,
         molecules,
         settings.references or None,
         parameters=parameters,
         regularization=settings.fit.regularization,
     )
-    begin_fit = time.perf_counter()
-    result = optimizer.optimize(objective, observers=() if is_quiet else (ProgressLine(),))
-    begin_report = time.perf_counter()
-    report = report_fit(objective, result)
-    fitted = field.with_values(result.x)
-    times = {
-        "read and start": begin_fit - begin,
-        "fit with compilation": begin_report - begin_fit,
-        "report": time.perf_counter() - begin_report,
-    }
-    if calibrates:
-        from fieldfit.reporting.calibration import calibrate
-
-        say(f"\n{calibrate()}")
-    files = {"report.txt": str(report), "report.json": _as_json(report, result, times)}
-    for name in settings.output.formats:
-        try:
-            files[f"force_field{FORMATS[name].traits.suffix}"] = render(fitted, molecules, format=name)
-        except InputError as error:
-            # A term that was zero at the start may have become one that the format lacks: keep everything else.
-            sys.stderr.write(f"Not written as {name}: {error}\n")
-    say(f"\n{report}")
-    folder = Path(output) if output else settings.folder / settings.output.folder
-    kept = write_folder(folder, files)
-    say(f"Times [s]: {', '.join(f'{name} {seconds:.2f}' for name, seconds in times.items())}")
-    say(f"Wrote {', '.join(files)} into {folder}" + (f"; the earlier folder is kept as {kept}" if kept else ""))
-    return 0 if result.success else 1
 
 
 def read_molecules(settings: Settings) -> tuple[Molecule, ...]:
@@ -112,6 +112,12 @@ def _read_molecule(given: MoleculeSettings, folder: Path) -> Molecule:
         format=given.format,
         **_present(hessian=given.hessian and folder / given.hessian, hessian_unit=given.hessian_unit),
     )
+    for bond in given.bonds or ():
+        if not 1 <= min(bond) <= max(bond) <= record.n_atoms:
+            raise SettingsError(
+                f"{record.name}: the settings name the bond {bond}, but the atoms are 1 to {record.n_atoms}, counted "
+                "from 1. Correct it."
+            )
     bonds = given.bonds and [(i - 1, j - 1) for i, j in given.bonds]
     return perceive(record, **_present(bond_tolerance=given.bond_tolerance, bonds=bonds, types=given.types))
 
@@ -122,7 +128,6 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
     Raises:
         InputError: A pattern matches nothing, bounds are reversed or exclude the start, or a name is unknown.
     """
-    given = settings.parameters
     field = build_force_field(
         molecules,
         family=settings.force_field.family,
@@ -130,19 +135,35 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
         periodicities=settings.force_field.periodicities,
         name=settings.force_field.name or ", ".join(molecule.name for molecule in molecules),
     )
-    parameters = field.parameters
-    starts = {name: value for pattern, value in given.start.items() for name in parameters.match(pattern)}
-    bounds = {name: ends for pattern, ends in given.bounds.items() for name in parameters.match(pattern)}
-    # Start and bounds of a parameter are set together: the one may need the other.
-    parameters = Parameters(_changed(entry, starts.get(entry.name), bounds.get(entry.name)) for entry in parameters)
-    field = field.with_values(parameters.values)
-    for follower, leader in given.tie.items():
-        parameters = parameters.tie(follower, leader)
-    parameters = parameters.fix(*given.fix)
+    given = settings.parameters
+    starts = {name: value for pattern, value in given.start.items() for name in field.parameters.match(pattern)}
+    parameters = _stated_parameters(settings, field, starts)
     estimated = estimate_force_constants(
-        molecules, field, settings.start.method, scale=settings.start.scale, parameters=parameters.fix(*starts)
+        molecules,
+        field.with_values(parameters.values),
+        settings.start.method,
+        scale=settings.start.scale,
+        parameters=parameters.fix(*starts),
     )
     return estimated, parameters.replace(estimated.parameters.values)
+
+
+def _stated_parameters(settings: Settings, field: ForceField, starts: Mapping[str, float]) -> Parameters:
+    """Return the parameters with starts, bounds, ties and fixed marks as the settings state them."""
+    given, parameters = settings.parameters, field.parameters
+    bounds = {name: ends for pattern, ends in given.bounds.items() for name in parameters.match(pattern)}
+    values = dict(starts)
+    if settings.start.method != "given":
+        # Generic constants wait for their estimates; stated bounds need not contain them.
+        kept = {*starts, *(name for pattern in given.fix for name in parameters.match(pattern))}
+        constants = {name for name, is_linear in zip(parameters.names, field.is_linear, strict=True) if is_linear}
+        for name in (constants - kept) & set(bounds):
+            values[name] = min(max(float(parameters[name].value), bounds[name][0]), bounds[name][1])
+    # Start and bounds of a parameter are set together: the one may need the other.
+    parameters = Parameters(_changed(entry, values.get(entry.name), bounds.get(entry.name)) for entry in parameters)
+    for follower, leader in given.tie.items():
+        parameters = parameters.tie(follower, leader)
+    return parameters.fix(*given.fix)
 
 
 def _changed(entry: Parameter, start: float | None, bounds: Sequence[float] | None) -> Parameter:
@@ -165,6 +186,23 @@ def make_optimizer(settings: Settings) -> AbstractOptimizer:
     return OPTIMIZERS[family](
         **_present(method=method or None, max_iterations=settings.fit.max_iterations, ftol=settings.fit.ftol)
     )
+
+
+def check_output_folder(folder: Path, settings: Settings) -> None:
+    """Refuse an output folder that holds what the fit starts from: what is there is set aside under another name.
+
+    Raises:
+        SettingsError: The folder holds the settings, a QM result or the working directory.
+    """
+    inputs = [("settings", settings.folder), ("working directory", Path.cwd())]
+    for molecule in settings.molecules:
+        inputs += [(name, settings.folder / name) for name in (molecule.file, molecule.hessian) if name]
+    for what, place in inputs:
+        if place.resolve().is_relative_to(folder.resolve()):
+            raise SettingsError(
+                f"The output folder {folder} holds the {what}, and a folder that is there is set aside under another "
+                "name. Choose a folder of its own."
+            )
 
 
 def write_folder(folder: Path, files: Mapping[str, str]) -> Path | None:
@@ -205,26 +243,56 @@ def _set_aside(folder: Path) -> Path | None:
     return kept
 
 
-def _describe(molecules: tuple[Molecule, ...], field: ForceField, parameters: Parameters) -> str:
-    lines = [
-        f"{molecule.name}: {molecule.n_atoms} atoms, {len(molecule.bonds)} bonds, types {' '.join(molecule.types)}"
-        for molecule in molecules
-    ]
-    kinds = {
-        kind: sum(row.kind == kind for row in field.rows) for kind in dict.fromkeys(row.kind for row in field.rows)
-    }
-    listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return "\n".join(
-        [*lines, f"Force field: {listing} rows; {parameters.n_free} of {parameters.size} parameters are fitted"]
-    )
+class _Clock:
+    """Names the parts of a run and their durations; as an observer it ends the part of the first evaluation."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._begin = time.perf_counter()
+
+    def __call__(self, step: Step) -> None:
+        if step.iteration == 0:
+            self.lap("compilation and first evaluation")
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._begin
+        self._begin = now
 
 
-def _as_json(report: FitReport, result: OptimizationResult, times: Mapping[str, float]) -> str:
+def _files(
+    objective: ForceFieldObjective,
+    result: OptimizationResult,
+    report: FitReport,
+    formats: Sequence[str],
+    times: Mapping[str, float],
+) -> dict[str, str]:
+    """Return the text of every output file by name."""
+    fitted = objective.force_field.with_values(result.x)
     numbers: dict[str, Any] = report.as_dict()
     numbers["times"] = dict(times)
-    numbers["history"] = [[entry.cost, entry.is_accepted] for entry in result.history]
-    numbers["residuals"] = None if result.residuals is None else result.residuals.tolist()
-    return json.dumps(numbers, indent=1) + "\n"
+    # JSON knows no NaN, which is the cost of an evaluation that failed.
+    numbers["history"] = [[entry.cost if isfinite(entry.cost) else None, entry.is_accepted] for entry in result.history]
+    files = {"report.txt": str(report), "report.json": json.dumps(numbers, indent=1, allow_nan=False) + "\n"}
+    for name in formats:
+        try:
+            files[f"force_field{FORMATS[name].traits.suffix}"] = render(fitted, objective.molecules, format=name)
+        except InputError as error:
+            # A term that was zero at the start may have become one that the format lacks: keep everything else.
+            sys.stderr.write(f"Not written as {name}: {error}\n")
+    return files
+
+
+def _describe(objective: ForceFieldObjective) -> str:
+    lines = [
+        f"{molecule.name}: {molecule.n_atoms} atoms, {len(molecule.bonds)} bonds, types {' '.join(molecule.types)}"
+        for molecule in objective.molecules
+    ]
+    rows = objective.force_field.rows
+    kinds = {kind: sum(row.kind == kind for row in rows) for kind in dict.fromkeys(row.kind for row in rows)}
+    listing = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    free = f"{objective.parameters.n_free} of {objective.parameters.size} parameters are fitted"
+    return "\n".join([*lines, f"Force field: {listing} rows; {free}"])
 
 
 def _present(**options: Any) -> dict[str, Any]:

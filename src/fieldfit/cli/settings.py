@@ -5,6 +5,7 @@ Every key has a default except the molecules. An unknown key is an error that na
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -18,7 +19,11 @@ Check = tuple[str, Callable[[Any], bool]]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return _is_bound(value) and math.isfinite(value)
+
+
+def _is_bound(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -42,7 +47,7 @@ BOUNDS: Check = (
     "a table from pattern to [lower, upper]",
     lambda value: (
         isinstance(value, dict)
-        and all(isinstance(v, list) and len(v) == 2 and all(map(_is_number, v)) for v in value.values())
+        and all(isinstance(v, list) and len(v) == 2 and all(map(_is_bound, v)) for v in value.values())
     ),
 )
 NUMBERS: Check = (
@@ -197,14 +202,24 @@ def _record(path: str, table: str, given: Any, kind: type) -> Any:
     if not isinstance(given, dict):
         raise SettingsError(f"{path}: {table} is {given!r}, but it is a table. Write [{table}] and its keys below.")
     known = {entry.name: entry for entry in fields(kind)}
+    record = {}
     for key, value in given.items():
         if key not in known:
             raise SettingsError(f"{path}: {unknown_name(f'key of [{table}]', key, known)}")
-        _checked(path, f"{table}.{key}", value, known[key].metadata["check"])
+        check = known[key].metadata["check"]
+        checked = _checked(path, f"{table}.{key}", value, check)
+        record[key] = _as_floats(checked) if check in (NUMBER, NUMBERS, BOUNDS) else checked
     for name, entry in known.items():
         if name not in given and entry.default is MISSING and entry.default_factory is MISSING:
             raise SettingsError(f"{path}: a [[{table}]] table has no key {name!r}. Add it.")
-    return kind(**given)
+    return kind(**record)
+
+
+def _as_floats(value: Any) -> Any:
+    """Turn whole numbers, also those in lists and tables, into floats."""
+    if isinstance(value, dict):
+        return {key: _as_floats(entry) for key, entry in value.items()}
+    return [_as_floats(entry) for entry in value] if isinstance(value, list) else float(value)
 
 
 def _checked(path: str, name: str, value: Any, check: Check) -> Any:

@@ -16,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import FileFormatError, ForceFieldError
+from fieldfit.errors import FileFormatError, ForceFieldError, InputError
 from fieldfit.forcefield.forms import FORMS, Column, Form
 from fieldfit.parameters import Parameter, Parameters
+from fieldfit.registry import unknown_name
 from fieldfit.typing import FilePath, Vector
+
+FORMAT = 1
+"""Version of the files that `ForceField.write` writes."""
 
 KIND_ORDER = ("bond", "angle", "linear-bend", "torsion", "out-of-plane", "stretch-bend")
 """Kinds of interaction in the order of their parameters."""
@@ -36,7 +40,8 @@ class Row:
         constants: Name to value of the numbers that are never fitted (periodicity; phase in degrees).
 
     Raises:
-        ForceFieldError: The columns or constants are not those of the form.
+        ForceFieldError: The columns or constants are not those of the form, a number is not finite, or the types are
+            too many, too few or in another order.
     """
 
     form: str
@@ -60,6 +65,12 @@ class Row:
         if len(self.types) != self.definition.n_atoms:
             raise ForceFieldError(
                 f"Row {self.form} names {len(self.types)} atom types, but the form acts on {self.definition.n_atoms}."
+            )
+        ordered = canonical(self.kind, self.types)
+        if self.types != ordered:
+            raise ForceFieldError(
+                f"Row {self.form} names its atom types as {'-'.join(self.types)}, but of equivalent orders one is used "
+                f"throughout. Write {'-'.join(ordered)}."
             )
 
     @property
@@ -171,7 +182,7 @@ class ForceField:
 
     def to_toml(self) -> str:
         """Return the force field as TOML; floats are written so that they read back bit by bit."""
-        lines = ["# fieldfit force field: kcal/mol, angstrom, degrees; E = k x^2 without a half", "format = 1"]
+        lines = ["# fieldfit force field: kcal/mol, angstrom, degrees; E = k x^2 without a half", f"format = {FORMAT}"]
         lines += [f"name = {_quoted(self.name)}", "", "[elements]"]
         lines += [f"{_quoted(name)} = {_quoted(element)}" for name, element in self.elements.items()]
         for row in self.rows:
@@ -185,17 +196,23 @@ class ForceField:
         """Read a force field from its TOML file.
 
         Raises:
-            FileFormatError: The file is missing, is not TOML, or lacks something.
+            FileFormatError: The file is missing, is not TOML, lacks something or holds something unknown.
         """
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            if data["format"] != FORMAT:
+                raise ForceFieldError(
+                    f"it is of format {data['format']}, but this version of fieldfit reads format {FORMAT}"
+                )
             elements = {str(key): str(value) for key, value in data["elements"].items()}
             return ForceField(data["name"], tuple(_row_from_table(table) for table in data["rows"]), elements)
+        except InputError as error:
+            raise FileFormatError(f"The force field {path} cannot be used: {error}") from error
         except OSError as error:
             raise FileFormatError(
                 f"The force field {path} cannot be read: {error.strerror}. Check the path."
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise FileFormatError(
                 f"{path} is not a fieldfit force field: {type(error).__name__} {error}. "
                 "Give a file that fieldfit wrote."
@@ -229,6 +246,10 @@ def _with_row_values(row: Row, values: Mapping[str, Any]) -> Row:
 
 def _row_from_table(table: Mapping[str, Any]) -> Row:
     form = FORMS[table["form"]]
+    known = ("form", "types", *(column.name for column in form.columns), *form.constants)
+    for key in table:
+        if key not in known:
+            raise ForceFieldError(unknown_name(f"entry of a {form.name} row", key, known))
     values = {column.name: float(table[column.name]) for column in form.columns}
     return Row(table["form"], tuple(table["types"]), values, {name: float(table[name]) for name in form.constants})
 

@@ -64,6 +64,18 @@ class ModeRow:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """One fitted observation: what it is, QM value, value of the fitted force field, and tolerance, in one unit."""
+
+    molecule: str
+    category: str
+    label: str
+    observed: float
+    predicted: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class ParameterRow:
     """One parameter: start, value, standard error (NaN if not fitted), how it is held, whether it ended at a bound."""
 
@@ -121,6 +133,7 @@ class FitReport:
     categories: tuple[CategoryStatistics, ...]
     molecules: tuple[MoleculeReport, ...]
     parameters: tuple[ParameterRow, ...]
+    observations: tuple[Observation, ...]
     rank: int
     n_free: int
     n_weak: int
@@ -165,6 +178,7 @@ def report_fit(objective: ForceFieldObjective, result: OptimizationResult) -> Fi
         categories=_categories(objective, result, start, end),
         molecules=tuple(_molecule(before, after) for before, after in zip(start, end, strict=True)),
         parameters=_parameters(result),
+        observations=_observations(objective, end),
         rank=found.rank,
         n_free=len(found.labels),
         n_weak=found.n_weak,
@@ -243,6 +257,16 @@ def _predictions(references: list, evaluations: tuple[MoleculeEvaluation, ...]) 
         return np.concatenate([ref.predicted(entry) for ref, entry in zip(references, evaluations, strict=True)])
     except EvaluationError:
         return None
+
+
+def _observations(objective: ForceFieldObjective, end: tuple[MoleculeEvaluation, ...]) -> tuple[Observation, ...]:
+    rows = []
+    for block in objective.blocks:
+        name = objective.molecules[block.molecule].name
+        predicted = block.reference.predicted(end[block.molecule])
+        for label, qm, fitted in zip(block.reference.labels, block.reference.observed, predicted, strict=True):
+            rows.append(Observation(name, block.category, label, float(qm), float(fitted), block.tolerance))
+    return tuple(rows)
 
 
 def _molecule(start: MoleculeEvaluation, end: MoleculeEvaluation) -> MoleculeReport:

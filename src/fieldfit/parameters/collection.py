@@ -161,6 +161,9 @@ class Parameters:
         Raises:
             ParameterError: Nothing matches.
         """
+        # A name is itself before it is a pattern: Amber calls one of its atom types "C*".
+        if pattern in self.names:
+            return (pattern,)
         found = tuple(name for name in self.names if fnmatch.fnmatchcase(name, pattern))
         if not found:
             raise ParameterError(unknown_name("parameter", pattern, self.names))

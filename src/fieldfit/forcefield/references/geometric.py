@@ -25,16 +25,8 @@ class BondLength(AbstractReference):
 
     def __init__(self, model: MoleculeModel) -> None:
         self._atoms = np.array(model.internal_coordinates.bonds, dtype=int).reshape(-1, 2)
-        self._labels = atom_labels(model, self._atoms)
-        self._observed = internal_values("distance", model.molecule.record.coordinates, self._atoms)[0]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._labels
-
-    @property
-    def observed(self) -> Vector:
-        return self._observed
+        self.labels = atom_labels(model, self._atoms)
+        self.observed = internal_values("distance", model.molecule.record.coordinates, self._atoms)[0]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return internal_values("distance", evaluation.minimum.x, self._atoms)[0]
@@ -52,16 +44,8 @@ class BondAngle(AbstractReference):
 
     def __init__(self, model: MoleculeModel) -> None:
         self._atoms = np.array(model.internal_coordinates.angles, dtype=int).reshape(-1, 3)
-        self._labels = atom_labels(model, self._atoms)
-        self._observed = internal_values("angle", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return self._labels
-
-    @property
-    def observed(self) -> Vector:
-        return self._observed
+        self.labels = atom_labels(model, self._atoms)
+        self.observed = internal_values("angle", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return internal_values("angle", evaluation.minimum.x, self._atoms)[0] / DEGREE

@@ -16,21 +16,15 @@ class AbstractReference(ABC):
         unit: Unit of observations and predictions.
         tolerance: Default deviation that counts as one, in that unit.
         needs_minimum: Whether predictions are made at the minimum of the force field, so that it has to be relaxed.
+        labels: What each observation is, m of them.
+        observed: Observations, shape (m,).
     """
 
     unit: ClassVar[str]
     tolerance: ClassVar[float]
     needs_minimum: ClassVar[bool]
-
-    @property
-    @abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """What each observation is, m of them."""
-
-    @property
-    @abstractmethod
-    def observed(self) -> Vector:
-        """Observations, shape (m,)."""
+    labels: tuple[str, ...]
+    observed: Vector
 
     @abstractmethod
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:

@@ -30,15 +30,8 @@ class Frequency(AbstractReference):
 
     def __init__(self, model: MoleculeModel) -> None:
         self._kept = np.flatnonzero(model.is_vibration)
-        self._observed = model.qm_modes.frequencies[self._kept]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"mode {number + 1}" for number in self._kept)
-
-    @property
-    def observed(self) -> Vector:
-        return self._observed
+        self.labels = mode_labels(self._kept)
+        self.observed = model.qm_modes.frequencies[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return smooth_wavenumber(evaluation.modes.eigenvalues[evaluation.pairing[self._kept]])
@@ -63,14 +56,8 @@ class EigenmatrixDiagonal(AbstractReference):
     def __init__(self, model: MoleculeModel) -> None:
         self._eigenmatrix = model.eigenmatrix
         self._kept = np.flatnonzero(self._eigenmatrix.rows == self._eigenmatrix.columns)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"mode {number + 1}" for number in self._eigenmatrix.rows[self._kept])
-
-    @property
-    def observed(self) -> Vector:
-        return self._eigenmatrix.target[self._kept]
+        self.labels = mode_labels(self._eigenmatrix.rows[self._kept])
+        self.observed = self._eigenmatrix.target[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return self._eigenmatrix.elements(evaluation.terms)[self._kept]
@@ -89,15 +76,9 @@ class EigenmatrixOffDiagonal(AbstractReference):
     def __init__(self, model: MoleculeModel) -> None:
         self._eigenmatrix = model.eigenmatrix
         self._kept = np.flatnonzero(self._eigenmatrix.rows != self._eigenmatrix.columns)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
         rows, columns = self._eigenmatrix.rows[self._kept], self._eigenmatrix.columns[self._kept]
-        return tuple(f"modes {i + 1}, {j + 1}" for i, j in zip(rows, columns, strict=True))
-
-    @property
-    def observed(self) -> Vector:
-        return self._eigenmatrix.target[self._kept]
+        self.labels = tuple(f"modes {i + 1}, {j + 1}" for i, j in zip(rows, columns, strict=True))
+        self.observed = self._eigenmatrix.target[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return self._eigenmatrix.elements(evaluation.terms)[self._kept]
@@ -118,24 +99,23 @@ class NewtonDisplacement(AbstractReference):
     needs_minimum: ClassVar[bool] = False
 
     def __init__(self, model: MoleculeModel) -> None:
-        self._kept = np.flatnonzero(model.is_vibration)
+        kept = np.flatnonzero(model.is_vibration)
+        self.labels = mode_labels(kept)
+        self.observed = np.zeros(kept.size)
         weights = 1.0 / np.sqrt(np.repeat(model.masses, 3))[:, None]
-        modes = model.qm_modes.modes[:, self._kept] * weights
-        self._map = (modes / floored(model.qm_modes.eigenvalues[self._kept], model.floor)).T
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"mode {number + 1}" for number in self._kept)
-
-    @property
-    def observed(self) -> Vector:
-        return np.zeros(len(self._kept))
+        modes = model.qm_modes.modes[:, kept] * weights
+        self._map = (modes / floored(model.qm_modes.eigenvalues[kept], model.floor)).T
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return self._map @ evaluation.model.qm_geometry.gradient(evaluation.terms)
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
         return self._map @ evaluation.model.qm_geometry.gradient_jacobian(evaluation.terms)
+
+
+def mode_labels(modes: np.ndarray) -> tuple[str, ...]:
+    """Name modes by their numbers, counted from 1."""
+    return tuple(f"mode {number + 1}" for number in modes)
 
 
 def smooth_wavenumber(eigenvalues: Vector) -> Vector:
