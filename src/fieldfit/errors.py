@@ -7,8 +7,7 @@
     |   |-- SettingsError        a settings file or option: unknown key, wrong type, wrong value
     |   |-- MoleculeError        a molecule that cannot be what the data say it is
     |   `-- ForceFieldError      a force field that lacks, repeats or cannot express something
-    |-- EvaluationError        the objective cannot be evaluated where it has to be
-    `-- MissingDependencyError an optional package that is not installed
+    `-- EvaluationError        the objective cannot be evaluated where it has to be
 
 Each message says what was given, why it cannot be, and what to do.
 """
@@ -44,7 +43,3 @@ class ForceFieldError(InputError):
 
 class EvaluationError(FieldfitError):
     """The objective cannot be evaluated where it has to be."""
-
-
-class MissingDependencyError(FieldfitError, ImportError):
-    """An optional package is not installed."""

@@ -92,8 +92,15 @@ def test_bounds_that_exclude_the_qm_geometry_are_refused(folder, capsys) -> None
 def test_bounds_that_exclude_a_constant_that_is_kept_are_refused(folder, capsys) -> None:
     text = MOLECULE + QUICK + '[start]\nmethod = "given"\n[parameters.bounds]\n"bond.C-H.k" = [350, 400]\n'
     assert "'bond.C-H.k' starts at 300" in refused(folder, text, capsys)
-    fixed = MOLECULE + QUICK + '[parameters]\nfix = ["bond.C-H.k"]\n[parameters.bounds]\n"bond.C-H.k" = [350, 400]\n'
-    assert "'bond.C-H.k' starts at 300" in refused(folder, fixed, capsys)
+
+
+def test_a_constant_that_is_fixed_without_a_start_is_held_at_its_estimate(folder) -> None:
+    assert run(folder, MOLECULE + QUICK + '[parameters]\nfix = ["bond.*.k"]\n') == 0
+    report = json.loads((folder / "output" / "report.json").read_text())
+    row = next(row for row in report["parameters"] if row["label"] == "bond.C-H.k")
+    assert row["held"] == "fixed"
+    # The Hessian fit finds 381 kcal/mol/A^2; a new force field has the generic 300.
+    assert row["value"] == row["start"] == pytest.approx(381.0, abs=2.0)
 
 
 def test_a_start_that_is_stated_is_kept(folder) -> None:
@@ -146,6 +153,12 @@ def test_molecules_that_cannot_be_perceived_are_refused(folder, capsys, key, mes
 )
 def test_settings_that_contradict_are_refused(folder, capsys, text, message) -> None:
     assert message in refused(folder, MOLECULE + text, capsys)
+
+
+def test_types_are_given_for_every_molecule_or_for_none(folder, capsys) -> None:
+    # Types that were found in one molecule alone and types of the user might be called alike and mean something else.
+    text = MOLECULE + '[[molecules]]\nfile = "ch3f.json"\nname = "again"\ntypes = ["C", "F", "H", "H", "H"]\n'
+    assert "types of CH3F" in refused(folder, text + QUICK, capsys)
 
 
 def test_a_fit_that_is_cut_short_says_so_and_is_written(folder) -> None:

@@ -242,7 +242,10 @@ def test_response_equals_differences_of_relaxed_geometries() -> None:
         assert_allclose(along[0] - along[1], ahead - behind, rtol=1e-6, atol=1e-12)
 
 
-def test_a_singular_hessian_has_no_response() -> None:
+@pytest.mark.parametrize("softest", [0.0, 1e-16])
+def test_a_singular_hessian_has_no_response(softest) -> None:
     x = tetrahedron(0, noise=0.1)
+    basis = complement(x)
+    hessian = basis @ np.diag([softest, 1.0, 1.0, 2.0, 3.0, 4.0]) @ basis.T
     with pytest.raises(scipy.linalg.LinAlgError):
-        response(np.zeros((12, 12)), np.ones((12, 1)), complement(x))
+        response(hessian, np.ones((12, 1)), basis)

@@ -100,8 +100,14 @@ def read_molecules(settings: Settings) -> tuple[Molecule, ...]:
     names = [molecule.name for molecule in molecules]
     if len(set(names)) < len(names):
         raise SettingsError(f"Two molecules are called alike: {', '.join(names)}. Give each a name in [[molecules]].")
-    if len(molecules) > 1 and not any(entry.types for entry in settings.molecules):
+    untyped = [name for name, entry in zip(names, settings.molecules, strict=True) if entry.types is None]
+    if len(untyped) == len(names) > 1:
         return share_types(molecules)
+    if 0 < len(untyped) < len(names):
+        raise SettingsError(
+            f"The settings give the atom types of some molecules, but not the types of {', '.join(untyped)}. Types "
+            "that are found might be called like given ones and mean something else: give the types of all, or of none."
+        )
     return molecules
 
 
@@ -137,6 +143,8 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
     )
     given = settings.parameters
     starts = {name: value for pattern, value in given.start.items() for name in field.parameters.match(pattern)}
+    for name in set(starts) & set(given.tie):
+        raise SettingsError(f"Parameter {name!r} follows {given.tie[name]!r} and cannot have a start. Start that one.")
     parameters = _stated_parameters(settings, field, starts)
     estimated = estimate_force_constants(
         molecules,
@@ -145,25 +153,25 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
         scale=settings.start.scale,
         parameters=parameters.fix(*starts),
     )
-    return estimated, parameters.replace(estimated.parameters.values)
+    # Fixed only now: a force constant that is held and has no stated start is held at its estimate.
+    return estimated, parameters.replace(estimated.parameters.values).fix(*given.fix)
 
 
 def _stated_parameters(settings: Settings, field: ForceField, starts: Mapping[str, float]) -> Parameters:
-    """Return the parameters with starts, bounds, ties and fixed marks as the settings state them."""
+    """Return the parameters with starts, bounds and ties as the settings state them."""
     given, parameters = settings.parameters, field.parameters
     bounds = {name: ends for pattern, ends in given.bounds.items() for name in parameters.match(pattern)}
     values = dict(starts)
     if settings.start.method != "given":
         # Generic constants wait for their estimates; stated bounds need not contain them.
-        kept = {*starts, *(name for pattern in given.fix for name in parameters.match(pattern))}
         constants = {name for name, is_linear in zip(parameters.names, field.is_linear, strict=True) if is_linear}
-        for name in (constants - kept) & set(bounds):
+        for name in (constants - set(starts)) & set(bounds):
             values[name] = min(max(float(parameters[name].value), bounds[name][0]), bounds[name][1])
     # Start and bounds of a parameter are set together: the one may need the other.
     parameters = Parameters(_changed(entry, values.get(entry.name), bounds.get(entry.name)) for entry in parameters)
     for follower, leader in given.tie.items():
         parameters = parameters.tie(follower, leader)
-    return parameters.fix(*given.fix)
+    return parameters
 
 
 def _changed(entry: Parameter, start: float | None, bounds: Sequence[float] | None) -> Parameter:

@@ -23,11 +23,28 @@ def projected_gradient(x: Vector, gradient: Vector, lower: Vector, upper: Vector
     return x - np.clip(x - gradient, lower, upper)
 
 
-def free_variables(x: Vector, gradient: Vector, lower: Vector, upper: Vector) -> np.ndarray:
-    """Return which variables are not held by a bound: away from it, or pulled inwards, shape (n,)."""
-    width = 1e-6 * np.maximum(1.0, np.abs(x))
-    at_lower = (x - lower <= width) & (gradient > 0.0)
-    at_upper = (upper - x <= width) & (gradient < 0.0)
+def free_variables(
+    x: Vector, gradient: Vector, lower: Vector, upper: Vector, *, curvature: Vector | None = None
+) -> np.ndarray:
+    """Return which variables are not held by a bound.
+
+    A variable is held if a Newton step in it alone would go far beyond a bound: the way to the bound is less than a
+    hundredth of the step. Near an interior minimum the step is short, however near a bound may be.
+
+    Args:
+        x: Point inside the bounds, shape (n,).
+        gradient: Gradient of the cost there, shape (n,).
+        lower: Lower bounds, shape (n,).
+        upper: Upper bounds, shape (n,).
+        curvature: Second derivative of the cost in each variable, shape (n,); default: 1.
+
+    Returns:
+        True for variables that are free, shape (n,).
+    """
+    stiffness = np.ones_like(x) if curvature is None else np.where(curvature > 0.0, curvature, 1.0)
+    reach = 0.01 * np.abs(gradient) / stiffness
+    at_lower = (x - lower <= reach) & (gradient > 0.0)
+    at_upper = (upper - x <= reach) & (gradient < 0.0)
     return ~(at_lower | at_upper)
 
 

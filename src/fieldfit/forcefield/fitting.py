@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import EvaluationError, ParameterError, SettingsError
+from fieldfit.errors import EvaluationError, MoleculeError, ParameterError, SettingsError
 from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
@@ -66,7 +66,7 @@ class ForceFieldObjective(AbstractObjective):
     Raises:
         SettingsError: An unknown engine or kind of reference, a tolerance that is not positive or a negative
             regularization.
-        MoleculeError: A molecule has no Hessian.
+        MoleculeError: A molecule has no Hessian, two have one name, or there is none.
 
     Example:
         >>> from fieldfit.forcefield import ForceFieldObjective                 # doctest: +SKIP
@@ -86,6 +86,12 @@ class ForceFieldObjective(AbstractObjective):
     ) -> None:
         self.force_field = force_field
         self.molecules = tuple(molecules)
+        names = [molecule.name for molecule in self.molecules]
+        if not names or len(set(names)) < len(names):
+            raise MoleculeError(
+                f"The molecules are called {', '.join(names) or 'nothing, because there is none'}. Give at least one, "
+                "each with a name of its own: `read(path, name=...)`."
+            )
         self._parameters = force_field.parameters if parameters is None else checked_parameters(force_field, parameters)
         self._factors = force_field.internal_factors
         chosen = ENGINES[engine]()
@@ -177,6 +183,8 @@ def checked_tolerances(references: Mapping[str, float | None] | Iterable[str]) -
     Raises:
         SettingsError: An unknown kind, none at all, or a tolerance that is not positive.
     """
+    if isinstance(references, str):
+        references = [references]
     given = dict(references) if isinstance(references, Mapping) else dict.fromkeys(references)
     if not given:
         raise SettingsError(f"No reference is given, so there is nothing to fit. Known: {', '.join(REFERENCES)}.")

@@ -31,6 +31,9 @@ START_RADIUS = 0.3
 LARGEST_RADIUS = 1.0
 """Largest trust radius [A]."""
 
+SINGULAR = 1e-11
+"""A Hessian whose softest direction is below this fraction of its stiffest is singular: the quotient is rounding."""
+
 
 @runtime_checkable
 class LocalModel(Protocol):
@@ -61,6 +64,7 @@ class RelaxedGeometry:
         energy: Energy [kcal/mol].
         gradient: Gradient [kcal/mol/A], shape (3 atoms,).
         hessian: Hessian [kcal/mol/A^2], shape (3 atoms, 3 atoms).
+        lowest_curvature: Lowest curvature that is no rigid motion [kcal/mol/A^2].
         is_converged: Whether the gradient is below tolerance and no curvature is negative.
         n_iterations: Number of steps.
     """
@@ -69,6 +73,7 @@ class RelaxedGeometry:
     energy: float
     gradient: Vector
     hessian: Matrix
+    lowest_curvature: float
     is_converged: bool
     n_iterations: int
 
@@ -151,8 +156,11 @@ def response(hessian: Matrix, mixed: Matrix, basis: Matrix) -> Matrix:
     Raises:
         scipy.linalg.LinAlgError: The Hessian is singular.
     """
-    reduced = basis.T @ hessian @ basis
-    return -basis @ scipy.linalg.solve(reduced, basis.T @ mixed, assume_a="sym")
+    h, Q = scipy.linalg.eigh(basis.T @ hessian @ basis)
+    if h.size and np.min(np.abs(h)) <= SINGULAR * np.max(np.abs(h)):
+        raise scipy.linalg.LinAlgError("the Hessian is singular")
+    B = basis @ Q
+    return -B @ (B.T @ mixed / h[:, None])
 
 
 def _shift(h: Vector, g: Vector, radius: float) -> float:
@@ -177,6 +185,8 @@ def _shift(h: Vector, g: Vector, radius: float) -> float:
 
 def _end(x: Matrix, here: LocalModel, iterations: int) -> RelaxedGeometry:
     reduced = complement(x)
-    lowest = scipy.linalg.eigvalsh(reduced.T @ here.hessian @ reduced)[0] if reduced.shape[1] else 0.0
-    is_converged = bool(np.max(np.abs(here.gradient)) < 1e3 * GRADIENT_TOLERANCE and lowest > 0.0)
-    return RelaxedGeometry(x, here.energy, here.gradient, here.hessian, is_converged, iterations)
+    lowest = scipy.linalg.eigvalsh(reduced.T @ here.hessian @ reduced)[0] if reduced.shape[1] else np.inf
+    is_still = np.max(np.abs(here.gradient)) < 1e3 * GRADIENT_TOLERANCE
+    # Rounding decides the sign of a curvature that is zero.
+    is_converged = bool(is_still and lowest > SINGULAR * np.max(np.abs(here.hessian)))
+    return RelaxedGeometry(x, here.energy, here.gradient, here.hessian, float(lowest), is_converged, iterations)

@@ -134,6 +134,7 @@ class FitReport:
     molecules: tuple[MoleculeReport, ...]
     parameters: tuple[ParameterRow, ...]
     observations: tuple[Observation, ...]
+    tether_share: float
     rank: int
     n_free: int
     n_weak: int
@@ -179,6 +180,7 @@ def report_fit(objective: ForceFieldObjective, result: OptimizationResult) -> Fi
         molecules=tuple(_molecule(before, after) for before, after in zip(start, end, strict=True)),
         parameters=_parameters(result),
         observations=_observations(objective, end),
+        tether_share=result.terms.get("prior", (0.0, 0.0))[1] / result.final_score if result.final_score else 0.0,
         rank=found.rank,
         n_free=len(found.labels),
         n_weak=found.n_weak,

@@ -43,6 +43,8 @@ def _categories(report: FitReport) -> str:
             f"  {row.category:26s} {row.unit:10s} {row.count:6d} {_number(row.rmsd_start)} {_number(row.rmsd)} "
             f"{_number(row.mae)} {_number(row.largest)} {r2:>8s} {share:>7s}"
         )
+    if report.tether_share > 0.0:
+        lines.append(f"  {'tether to the start':100s} {100.0 * report.tether_share:.1f} %")
     return "\n".join(lines)
 
 
@@ -54,8 +56,11 @@ def _molecule(molecule: MoleculeReport) -> str:
         lines += [
             f"  wavenumbers   RMSD {molecule.frequency_rmsd:.2f} 1/cm (paired by overlap, imaginary modes left out)",
             f"  bond lengths  RMSD {molecule.bond_rmsd:.5f} A, largest {molecule.bond_largest:.5f} A",
-            f"  bond angles   RMSD {molecule.angle_rmsd:.3f} deg, largest {molecule.angle_largest:.3f} deg",
         ]
+        if math.isfinite(molecule.angle_rmsd):
+            lines.append(
+                f"  bond angles   RMSD {molecule.angle_rmsd:.3f} deg, largest {molecule.angle_largest:.3f} deg"
+            )
     lines.append(f"  largest force left at the QM geometry: {molecule.largest_force:.3g} kcal/mol/A")
     for qm, fitted in zip(molecule.reaction_coordinate, molecule.reaction_curvature, strict=True):
         lines.append(
@@ -82,6 +87,9 @@ def _parameters(report: FitReport) -> str:
             error = row.held
         elif math.isinf(row.standard_error):
             error = "undetermined"
+        elif math.isnan(row.standard_error):
+            # No more residuals than parameters: nothing is left over to judge errors by.
+            error = "not defined"
         else:
             error = f"{row.standard_error:.3g}"
         flag = "  AT BOUND" if row.at_bound else ""

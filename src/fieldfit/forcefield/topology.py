@@ -72,7 +72,13 @@ def perceive(
         MoleculeError: The atoms fall apart into fragments, two atoms coincide, or bonds or types do not fit.
     """
     found = find_bonds(record, bond_tolerance) if bonds is None else _checked_bonds(record, bonds)
-    _check_connected(record, found, bond_tolerance)
+    remedy = (
+        f"with bond_tolerance = {bond_tolerance:g}. Raise bond_tolerance (about 1.45 for a transition state), "
+        "or list the bonds."
+        if bonds is None
+        else "with the bonds that are listed. Add the missing ones."
+    )
+    _check_connected(record, found, remedy)
     if types is None:
         types = graph_types(record.symbols, found)
     elif len(types) != record.n_atoms:
@@ -228,7 +234,7 @@ def _checked_bonds(record: QMRecord, bonds: Sequence[tuple[int, int]]) -> tuple[
     return tuple(sorted({(min(pair), max(pair)) for pair in bonds}))
 
 
-def _check_connected(record: QMRecord, bonds: Sequence[tuple[int, int]], tolerance: float) -> None:
+def _check_connected(record: QMRecord, bonds: Sequence[tuple[int, int]], remedy: str) -> None:
     group = list(range(record.n_atoms))
     for i, j in bonds:
         old, new = group[j], group[i]
@@ -236,7 +242,4 @@ def _check_connected(record: QMRecord, bonds: Sequence[tuple[int, int]], toleran
     fragments = [[atom for atom in range(record.n_atoms) if group[atom] == label] for label in sorted(set(group))]
     if len(fragments) > 1:
         listing = "; ".join(" ".join(f"{record.symbols[a]}{a + 1}" for a in fragment) for fragment in fragments)
-        raise MoleculeError(
-            f"{record.name} falls apart into {len(fragments)} fragments ({listing}) with bond_tolerance "
-            f"= {tolerance:g}. Raise bond_tolerance (about 1.45 for a transition state), or list the bonds."
-        )
+        raise MoleculeError(f"{record.name} falls apart into {len(fragments)} fragments ({listing}) {remedy}")

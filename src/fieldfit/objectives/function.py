@@ -24,23 +24,22 @@ DERIVATIVES = ("jax", "differences")
 
 
 class FunctionObjective(AbstractObjective):
-    """Predictions, residuals or a scalar loss written as a Python function of named parameters.
+    """Predictions or residuals written as a Python function of named parameters, fitted by least squares.
 
-    The function takes its parameters as they were given: a dictionary from name to array, or a nested structure. A
-    function that returns an array is fitted by least squares; for a scalar loss there is `ScalarObjective`.
+    The function takes its parameters as they were given: a dictionary from name to array, or a nested structure. What
+    it returns is squared, a single number too; for a loss that is to be minimised as it is there is `ScalarObjective`.
 
     Args:
         function: Takes the parameters and returns an array of predictions.
         parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
-            function
-            gets the same structure.
+            function gets the same structure.
         goal: Target or bounds, weight and normalization of the predictions; default: the predictions are residuals.
         derivatives: "jax" if JAX can trace the function, "differences" if it cannot, or a function that returns
             the Jacobian, shape (m, elements).
         name: Name of the term in reports.
 
     Raises:
-        SettingsError: `derivatives` is none of these.
+        SettingsError: `derivatives` is none of these, or what the functions return has the wrong shape.
 
     Example:
         >>> import jax.numpy as jnp
@@ -90,13 +89,13 @@ class FunctionObjective(AbstractObjective):
             prediction = self._call(self._predict, values)
             return evaluation_from_residuals(self._goal.residuals(np.ravel(prediction)), None)
         prediction, jacobian = self._call(self._predict_with_jacobian, values)
+        jacobian = _shaped(jacobian, (np.size(prediction), self._parameters.size), "Jacobian")
         prediction = np.ravel(prediction)
-        jacobian = self._goal.jacobian(prediction, jacobian.reshape(prediction.size, -1))
-        return evaluation_from_residuals(self._goal.residuals(prediction), jacobian)
+        return evaluation_from_residuals(self._goal.residuals(prediction), self._goal.jacobian(prediction, jacobian))
 
     def term_slices(self) -> dict[str, slice]:
         if not self._size:
-            self._size = np.size(self._call(self._predict, self._parameters.flat))
+            self._size = self._goal.residuals(np.ravel(self._call(self._predict, self._parameters.flat))).size
         return {self._name: slice(0, self._size)}
 
     def _call(self, function: Callable[[Vector], Any], values: Vector) -> Any:
@@ -109,8 +108,7 @@ class ScalarObjective(AbstractObjective):
     Args:
         function: Takes the parameters and returns a scalar.
         parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
-            function
-            gets the same structure.
+            function gets the same structure.
         derivatives: "jax", "differences", or a function that returns the gradient, shape (elements,).
     """
 
@@ -143,7 +141,8 @@ class ScalarObjective(AbstractObjective):
         if not (derivatives and self._has_derivatives):
             return Evaluation(self._scalar(call_user_function(self._loss, values, self._parameters)))
         loss, gradient = call_user_function(self._loss_with_gradient, values, self._parameters)
-        return Evaluation(self._scalar(loss), gradient=np.ravel(gradient))
+        gradient = _shaped(gradient, (self._parameters.size,), "gradient")
+        return Evaluation(self._scalar(loss), gradient=gradient)
 
     def term_slices(self) -> dict[str, slice]:
         return {}
@@ -155,6 +154,17 @@ class ScalarObjective(AbstractObjective):
                 "Sum it, or use FunctionObjective to fit it by least squares."
             )
         return float(np.ravel(loss)[0])
+
+
+def _shaped(derivatives: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """Return derivatives in the shape of flat arrays; anything else would pair them with the wrong parameters."""
+    found = np.asarray(derivatives)
+    if found.size != np.prod(shape) or found.shape[-1:] != shape[-1:]:
+        raise SettingsError(
+            f"The {what} has the shape {found.shape}, but {shape} is needed: one column per element of the parameters. "
+            "Correct the function that computes it."
+        )
+    return found.reshape(shape)
 
 
 def call_user_function(function: Callable[[Vector], Any], values: Vector, parameters: Parameters) -> Any:
@@ -170,7 +180,8 @@ def call_user_function(function: Callable[[Vector], Any], values: Vector, parame
         hint = ""
         if type(error).__module__.startswith("jax") and "Tracer" in str(error):
             hint = ' JAX cannot trace it: use jax.numpy inside, or state derivatives="differences".'
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0].rstrip('.')}"
+        first_line = next(iter(str(error).splitlines()), "no message").rstrip(".")
+        reason = f"{type(error).__name__}: {first_line}"
         raise EvaluationError(f"The function raised {reason}.{hint} The parameters were: {listing}.") from error
 
 
@@ -198,7 +209,10 @@ def _compile(
     import jax
 
     def flat(values: Any) -> Any:
-        return function(parameters.tree(values))
+        found = function(parameters.tree(values))
+        if found is None:
+            raise TypeError("it returned nothing")
+        return jax.numpy.asarray(found)
 
     def with_jacobian(values: Any) -> tuple[Any, Any]:
         shape = jax.eval_shape(flat, values)

@@ -29,13 +29,11 @@ class ObjectiveTraits:
         has_residuals: It is a sum of squares and hands out the residual vector.
         has_derivatives: It computes its own Jacobian or gradient; otherwise differences are taken.
         is_traceable: JAX can trace it end to end.
-        is_noisy: Two evaluations at one point may differ.
     """
 
     has_residuals: bool
     has_derivatives: bool
     is_traceable: bool = False
-    is_noisy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +155,6 @@ class ObjectiveFunction(AbstractObjective):
             has_residuals=traits[0].has_residuals,
             has_derivatives=all(entry.has_derivatives for entry in traits),
             is_traceable=all(entry.is_traceable for entry in traits),
-            is_noisy=any(entry.is_noisy for entry in traits),
         )
 
     def initial_state(self) -> dict[str, Any]:
@@ -217,4 +214,7 @@ def _union(collections: Sequence[Parameters]) -> Parameters:
                     "Rename one of them."
                 )
         ties |= collection.ties
-    return Parameters(entries.values(), ties)
+    names = tuple(entries)
+    # A nested structure survives if one term has all parameters in it.
+    structure = next((entry.structure for entry in collections if entry.structure and entry.names == names), None)
+    return Parameters(entries.values(), ties, structure)

@@ -21,7 +21,7 @@ class Goal:
 
     Args:
         target: Wanted value, scalar or array. Default 0 where no bounds are given.
-        bounds: Pair (lower, upper) instead of a target.
+        bounds: Pair (lower, upper) instead of a target; None for no bound on that side.
         weight: Importance, at least 0.
         normalization: Size of a deviation that counts as one, in the unit of the prediction, positive.
 
@@ -40,7 +40,7 @@ class Goal:
             raise SettingsError(
                 f"A goal has target {self.target} and bounds {self.bounds}. Give one: a value, or a range."
             )
-        if self.bounds is not None and np.any(np.asarray(self.bounds[0]) > np.asarray(self.bounds[1])):
+        if self.bounds is not None and np.any(np.greater(*self._limits)):
             raise SettingsError(f"A goal has the bounds {self.bounds}: the lower is above the upper. Swap them.")
         if np.any(np.asarray(self.weight) < 0.0) or not np.all(np.isfinite(self.weight)):
             raise SettingsError(f"A goal has the weight {self.weight}. Weights are finite and at least 0.")
@@ -48,21 +48,48 @@ class Goal:
             raise SettingsError(f"A goal has the normalization {self.normalization}. Give a positive number.")
 
     def residuals(self, prediction: Vector) -> Vector:
-        """Return the residuals of a prediction, shape (m,)."""
+        """Return the residuals of a prediction, shape (m,).
+
+        A single prediction is compared with every element of the goal.
+
+        Raises:
+            SettingsError: Prediction and goal differ in size.
+        """
+        prediction = self._matched(prediction)
         if self.bounds is None:
-            deviation = prediction - (0.0 if self.target is None else np.ravel(self.target))
-        else:
-            lower, upper = (np.ravel(bound) for bound in self.bounds)
-            deviation = np.maximum(prediction - upper, 0.0) + np.minimum(prediction - lower, 0.0)
-        return self._factor * deviation
+            return self._factor * (prediction - (0.0 if self.target is None else np.ravel(self.target)))
+        lower, upper = self._limits
+        return self._factor * (np.maximum(prediction - upper, 0.0) + np.minimum(prediction - lower, 0.0))
 
     def jacobian(self, prediction: Vector, derivatives: Matrix) -> Matrix:
         """Return the derivatives of the residuals from those of the prediction, shape (m, n)."""
+        prediction = self._matched(prediction)
         factor = np.broadcast_to(self._factor, prediction.shape)
         if self.bounds is not None:
-            lower, upper = (np.ravel(bound) for bound in self.bounds)
+            lower, upper = self._limits
             factor = factor * ((prediction > upper) | (prediction < lower))
         return factor[:, None] * derivatives
+
+    def _matched(self, prediction: Vector) -> Vector:
+        """Return the prediction in the size of the residuals."""
+        if self._size in (1, prediction.size):
+            return prediction
+        if prediction.size == 1:
+            return np.broadcast_to(prediction, self._size)
+        raise SettingsError(
+            f"The model predicts {prediction.size} numbers, but the goal has {self._size} (target, bounds, weight or "
+            "normalization). Give one for each prediction, or one for all."
+        )
+
+    @cached_property
+    def _size(self) -> int:
+        parts = (self.target, *(self.bounds or ()), self.weight, self.normalization)
+        return max((np.size(part) for part in parts if part is not None), default=1)
+
+    @property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        lower, upper = self.bounds or (None, None)
+        return np.ravel(-np.inf if lower is None else lower), np.ravel(np.inf if upper is None else upper)
 
     @cached_property
     def _factor(self) -> np.ndarray:

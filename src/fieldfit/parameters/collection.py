@@ -186,9 +186,21 @@ class Parameters:
         return Parameters(self.entries, {**self.ties, follower: Tie(leader, factor)}, self.structure)
 
     def replace(self, values: Mapping[str, Any]) -> Parameters:
-        """Return a copy with new start values, checked against the bounds."""
+        """Return a copy with new start values, checked against the bounds.
+
+        Raises:
+            ParameterError: A name is unknown, a value lies outside its bounds, or one of a tied parameter is not what
+                its leader makes it.
+        """
         for name in values:
             self[name]
+        for name, tie in self.ties.items():
+            follows = tie.factor * np.asarray(values.get(tie.leader, self[tie.leader].value), dtype=float)
+            if name in values and not np.allclose(values[name], follows, rtol=1e-9, atol=0.0):
+                raise ParameterError(
+                    f"Parameter {name!r} is tied to {tie.leader!r} and therefore {follows}, not {values[name]}. "
+                    "Give the value of its leader."
+                )
         return Parameters(
             [replace(entry, value=values[entry.name]) if entry.name in values else entry for entry in self.entries],
             self.ties,
@@ -244,6 +256,11 @@ class Parameters:
                 raise ParameterError(
                     f"Parameter {follower!r} of shape {self[follower].shape} cannot follow {tie.leader!r} of shape "
                     f"{self[tie.leader].shape}. Tie parameters of equal shape."
+                )
+            if np.any(self[follower].fixed & ~self[tie.leader].fixed):
+                raise ParameterError(
+                    f"Parameter {follower!r} cannot stay as it is while it follows {tie.leader!r}, which varies. "
+                    "Fix the leader too, or take back the tie."
                 )
             if tie.leader in self.ties or follower == tie.leader:
                 raise ParameterError(

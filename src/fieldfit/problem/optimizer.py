@@ -43,16 +43,12 @@ class Traits:
         needs_residuals: It works on the residual vector only.
         needs_gradient: It uses first derivatives.
         handles_bounds: It never evaluates outside bounds.
-        is_global: It looks beyond the nearest minimum.
-        is_stochastic: It draws random numbers.
         is_resumable: A run continued from its state equals an uninterrupted one.
     """
 
     needs_residuals: bool = False
     needs_gradient: bool = True
     handles_bounds: bool = False
-    is_global: bool = False
-    is_stochastic: bool = False
     is_resumable: bool = False
 
 
@@ -100,7 +96,9 @@ class Recorder:
         self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives))
         if found.failure:
             self.failures[found.failure] = self.failures.get(found.failure, 0) + 1
-        elif found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None):
+        elif found.is_finite and (
+            found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None)
+        ):
             self.best_x, self.best = x.copy(), found
         return found
 
@@ -166,14 +164,12 @@ class AbstractOptimizer(ABC):
         problem: Problem | AbstractObjective,
         *,
         observers: Sequence[Observer] = (),
-        executor: Any = None,
     ) -> OptimizationResult:
         """Run to the end.
 
         Args:
             problem: The problem, or an objective with its own parameters.
             observers: Each is called with every `Step`; returning True ends the run.
-            executor: A `concurrent.futures.Executor`; used by optimizers that evaluate in batches.
 
         Returns:
             The best point seen and what is known about it.
@@ -213,12 +209,13 @@ def _result(
     x, best = recorder.best_x, recorder.best
     if best.gradient is None:
         best = recorder.evaluate(x, best.state, derivatives=True)
-    optimality = _optimality(x, best, recorder)
+    is_perfect = best.residuals is not None and best.cost <= PERFECT * min(start.cost, 1.0)
+    optimality = 0.0 if is_perfect else _optimality(x, best, recorder)
     parameters = problem.parameters
     final = parameters.replace(_inside_bounds(parameters.split(space.physical(x)), problem))
     slices = problem.objective.term_slices()
     return OptimizationResult(
-        success=bool(optimality <= STATIONARY or best.cost <= PERFECT * min(abs(start.cost), 1.0)),
+        success=bool(optimality <= STATIONARY),
         message=outcome.message,
         method=name,
         parameters=final,
@@ -256,7 +253,8 @@ def _optimality(x: Vector, best: Evaluation, recorder: Recorder) -> float:
         return float(np.max(np.abs(projected), initial=0.0)) / max(1.0, abs(best.cost))
     if best.cost == 0.0:
         return 0.0
-    is_free = free_variables(x, best.gradient, recorder.lower, recorder.upper)
+    curvature = np.sum(best.jacobian**2, axis=0)
+    is_free = free_variables(x, best.gradient, recorder.lower, recorder.upper, curvature=curvature)
     return predicted_reduction(best.jacobian, best.residuals, is_free) / best.cost
 
 

@@ -119,8 +119,8 @@ class OptimizationResult:
 
     @property
     def improvement(self) -> float:
-        """Fraction of the initial score that was removed: 0 none, 1 all."""
-        return 1.0 - self.final_score / self.initial_score if self.initial_score else 0.0
+        """Fraction of the initial score that was removed: 0 none, 1 all of a sum of squares."""
+        return (self.initial_score - self.final_score) / abs(self.initial_score) if self.initial_score else 0.0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -132,7 +132,8 @@ class OptimizationResult:
         """Whether each free parameter is held by a bound at the solution, shape (n,)."""
         space = ParameterSpace(self.parameters)
         gradient = self.gradient if self.gradient is not None else np.zeros(space.size)
-        return ~free_variables(space.start, gradient * space.scale, space.lower, space.upper)
+        curvature = None if self.jacobian is None else np.sum((self.jacobian * space.scale) ** 2, axis=0)
+        return ~free_variables(space.start, gradient * space.scale, space.lower, space.upper, curvature=curvature)
 
     def covariance(self) -> Matrix:
         """Return the covariance of the free parameters in physical units, shape (n, n).

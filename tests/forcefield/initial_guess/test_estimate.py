@@ -114,6 +114,14 @@ def test_fixed_constants_keep_their_values(molecule) -> None:
         assert constants(found)["bond.C-F"] == 123.0, method
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_tied_constants_follow_their_leader(molecule, method) -> None:
+    field = build_force_field([molecule]).with_values({"bond.C-H.k": 360.0})
+    parameters = field.parameters.tie("bond.C-H.k", "bond.C-F.k", factor=1.2)
+    found = constants(estimate_force_constants([molecule], field, method, parameters=parameters))
+    assert found["bond.C-H"] == pytest.approx(1.2 * found["bond.C-F"], rel=1e-12)
+
+
 def test_constants_stop_at_bounds(molecule) -> None:
     field = build_force_field([molecule])
     parameters = field.parameters.bound("bond.C-H.k", 0.0, 310.0)

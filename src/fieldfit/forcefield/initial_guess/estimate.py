@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from fieldfit.forcefield.initial_guess import seminario
 from fieldfit.forcefield.initial_guess.hessian_fit import hessian_fit
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.topology import internal_coordinates
-from fieldfit.parameters import Parameters
+from fieldfit.parameters import Parameters, Tie
 from fieldfit.registry import unknown_name
 
 METHODS = ("hessian-fit", "seminario", "modified-seminario", "qfuerza", "gamma-fuerza", "approximation", "given")
@@ -45,7 +45,7 @@ def estimate_force_constants(
         The force field with new force constants; those that are fixed keep their values.
 
     Raises:
-        SettingsError: Unknown method.
+        SettingsError: Unknown method, or a scale that is not positive.
 
     References:
         Seminario (1996), doi:10.1002/(SICI)1097-461X(1996)60:7<1271::AID-QUA8>3.0.CO;2-W.
@@ -59,14 +59,28 @@ def estimate_force_constants(
         return force_field
     if method == "hessian-fit":
         return hessian_fit(molecules, force_field, parameters)
-    constants = _averaged(molecules, force_field, lambda molecule: _estimate(molecule, method, scale))
-    known = {name: value for name, value in constants.items() if np.all(~parameters[name].fixed)}
-    bounded = {
-        name: float(np.clip(value, parameters[name].lower, parameters[name].upper)) for name, value in known.items()
-    }
-    estimated = force_field.with_values(bounded)
-    held = parameters.replace(bounded).fix(*constants)
+    if not (scale > 0.0 and np.isfinite(scale)):
+        raise SettingsError(f"The scale of the force constants is {scale}. Give a positive number, such as 0.93.")
+    collected = _collected(molecules, force_field, lambda molecule: _estimate(molecule, method, scale))
+    constants = _within(parameters, _averaged(parameters, collected))
+    held = parameters.replace(constants).fix(*collected, *constants)
+    estimated = force_field.with_values(held.values)
     return hessian_fit(molecules, estimated, held) if held.n_free else estimated
+
+
+def _averaged(parameters: Parameters, collected: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the mean of each free constant; one that others follow is the mean over all of them."""
+    groups: dict[str, list[float]] = {}
+    for name, values in collected.items():
+        tie = parameters.ties.get(name, Tie(name))
+        groups.setdefault(tie.leader, []).extend(value / tie.factor for value in values)
+    return {name: float(np.mean(values)) for name, values in groups.items() if not np.any(parameters[name].fixed)}
+
+
+def _within(parameters: Parameters, constants: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name: float(np.clip(value, parameters[name].lower, parameters[name].upper)) for name, value in constants.items()
+    }
 
 
 def _estimate(molecule: Molecule, method: str, scale: float) -> seminario.ForceConstants:
@@ -84,12 +98,12 @@ def _estimate(molecule: Molecule, method: str, scale: float) -> seminario.ForceC
     return known[method](molecule.qm_hessian, record.coordinates, bonds, angles, scale=scale)
 
 
-def _averaged(
+def _collected(
     molecules: Sequence[Molecule],
     force_field: ForceField,
     estimate: Callable[[Molecule], seminario.ForceConstants],
-) -> dict[str, float]:
-    """Return the mean constant of every bond and angle row by parameter name."""
+) -> dict[str, list[float]]:
+    """Return the constants of the interactions of every bond, angle and linear-bend row by parameter name."""
     collected: dict[str, list[float]] = {}
     for molecule in molecules:
         found = internal_coordinates(molecule)
@@ -103,4 +117,4 @@ def _averaged(
             for atoms, value in zip(entries, values, strict=False):
                 for row in force_field.find(kind, [molecule.types[atom] for atom in atoms]):
                     collected.setdefault(f"{row.label}.k", []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in collected.items()}
+    return collected

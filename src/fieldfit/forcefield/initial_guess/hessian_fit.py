@@ -66,10 +66,16 @@ def hessian_fit(
 
 def _least_squares(matrix: Matrix, target: Vector, lower: Vector, upper: Vector) -> Vector:
     """Return the x between bounds that makes |matrix x - target| smallest, shape (n,)."""
-    found = scipy.optimize.lsq_linear(matrix, target, bounds=(lower, upper), method="bvls")
+    x, is_open = lower.copy(), lower < upper
+    if not np.any(is_open):
+        return x
+    rest = target - matrix[:, ~is_open] @ x[~is_open]
+    bounds = (lower[is_open], upper[is_open])
+    found = scipy.optimize.lsq_linear(matrix[:, is_open], rest, bounds=bounds, method="bvls")
     if not found.success:
         raise EvaluationError(f"The Hessian fit did not converge: {found.message} Start from another method.")
-    return found.x
+    x[is_open] = found.x
+    return x
 
 
 def _linear_model(molecule: Molecule, force_field: ForceField, values: np.ndarray) -> tuple[Eigenmatrix, TermVector]:

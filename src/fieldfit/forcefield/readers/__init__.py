@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from fieldfit.errors import FileFormatError, SettingsError
+from fieldfit.errors import FileFormatError, InputError, SettingsError
 from fieldfit.forcefield.molecule import QMRecord
 from fieldfit.forcefield.readers.hessian import ATOMIC_UNIT, check_hessian_unit
 from fieldfit.forcefield.readers.reader import HEAD_LENGTH, AbstractReader, read_text
@@ -63,6 +63,11 @@ def read(
     """
     format = format or _find_format(path)
     reader = READERS[format]()
+    if hessian is None and hessian_unit != ATOMIC_UNIT:
+        raise SettingsError(
+            f"hessian_unit = {hessian_unit!r} is the unit of a Hessian in a file of its own, but none is stated for "
+            f"{str(path)!r}. State `hessian` too, or leave out `hessian_unit`."
+        )
     if hessian is not None:
         if format != "xyz":
             raise SettingsError(
@@ -70,11 +75,24 @@ def read(
                 f"of the format {format!r}, which holds its own. Leave out `hessian`, or write the geometry as xyz."
             )
         reader = READERS["xyz"](hessian=hessian, hessian_unit=hessian_unit)
-    record = reader.read(path)
+    record = _parse(reader, path)
     if name is not None:
         record = dataclasses.replace(record, name=name)
     check_hessian_unit(record, hessian_unit if hessian is not None else ATOMIC_UNIT)
     return record
+
+
+def _parse(reader: AbstractReader, path: FilePath) -> QMRecord:
+    """Read a file; whatever a damaged one makes the parsing stumble over becomes one kind of error."""
+    try:
+        return reader.read(path)
+    except InputError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError) as error:
+        raise FileFormatError(
+            f"{path}: the file is damaged or does not follow its format ({type(error).__name__}: {error}). Copy it "
+            "again or repeat the calculation."
+        ) from error
 
 
 def _find_format(path: FilePath) -> str:

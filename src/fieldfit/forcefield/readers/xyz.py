@@ -11,13 +11,16 @@ in the order x, y, z of atom 1, x, y, z of atom 2 ...
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from fieldfit.errors import FileFormatError
+from fieldfit.errors import FileFormatError, InputError
 from fieldfit.forcefield.elements import atomic_number, symbol
 from fieldfit.forcefield.molecule import QMRecord
 from fieldfit.forcefield.readers.hessian import ATOMIC_UNIT, hessian_factor, symmetrise
@@ -98,15 +101,19 @@ def _load_array(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileFormatError(f"There is no file {str(path)!r} with a Hessian. Check the name and the directory.")
     try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else _only_hessian(loaded, path)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
         raise FileFormatError(
             f"{path}: not a readable NumPy file ({error}). Write the Hessian with numpy.save."
         ) from error
-    if isinstance(loaded, np.ndarray):
-        return loaded
-    with loaded:
-        names = list(loaded)
-        if "hessian" not in names and len(names) != 1:
-            raise FileFormatError(f"{path}: none of the arrays {names} is called 'hessian'. Rename one.")
-        return loaded["hessian" if "hessian" in names else names[0]]
+
+
+def _only_hessian(archive: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
+    names = list(archive)
+    if "hessian" not in names and len(names) != 1:
+        raise FileFormatError(f"{path}: none of the arrays {names} is called 'hessian'. Rename one.")
+    return archive["hessian" if "hessian" in names else names[0]]

@@ -122,7 +122,9 @@ class MoleculeEvaluation:
         if not found.is_converged:
             raise EvaluationError(
                 f"{self.model.molecule.name}: relaxation from the last geometry does not reach a minimum of the force "
-                f"field (largest force {np.max(np.abs(found.gradient)):.2g} kcal/mol/A, {found.n_iterations} steps)"
+                f"field (after {found.n_iterations} steps the largest force is {np.max(np.abs(found.gradient)):.2g} "
+                f"kcal/mol/A and the lowest curvature {found.lowest_curvature:.2g} kcal/mol/A^2; a torsion without a "
+                "constant is a curvature of zero)"
             )
         return found
 
