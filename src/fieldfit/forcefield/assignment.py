@@ -59,7 +59,8 @@ def build_force_field(
     stretch-bend terms); see `estimate_force_constants` for better ones.
 
     Args:
-        molecules: The molecules.
+        molecules: The molecules. Equal type names share parameters, so several molecules are typed together first, by
+            `share_types`.
         family: "harmonic" or "mm3".
         stretch_bend: Shell patterns of the angles, as in "H-C-H", that get a stretch-bend term.
         periodicities: Periodicities of every torsion; default: 3 about bonds of four-coordinate atoms, 2 between planar

@@ -20,8 +20,9 @@ SOFTEST = 10.0
 class Frequency(AbstractReference):
     """Wavenumbers at the minimum of the force field, paired with the QM modes by overlap.
 
-    Derivatives take the motion of the minimum into account: d lambda / dp = l^T (dA/dp + dA/dx dx/dp) l.
-    Imaginary QM modes are left out.
+    Derivatives take the motion of the minimum into account: d lambda / dp = l^T (dA/dp + dA/dx dx/dp) l. Imaginary QM
+    modes are left out. Modes of exactly equal wavenumber have derivatives as a set only: those of its single members
+    are right where the parameters keep the symmetry, as they do with types from the molecular graph.
     """
 
     unit: ClassVar[str] = "1/cm"
