@@ -66,6 +66,30 @@ class Watched(AbstractObjective):
         return self.objective.term_slices()
 
 
+class OneVariable(AbstractObjective):
+    """One parameter "x" and an evaluation as a function of its value and of whether derivatives are wanted."""
+
+    def __init__(self, start, evaluate, *, size):
+        self._start, self._evaluate, self._size = start, evaluate, size
+
+    @property
+    def parameters(self):
+        return Parameters([Parameter("x", self._start)])
+
+    @property
+    def traits(self):
+        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
+
+    def initial_state(self):
+        return None
+
+    def evaluate(self, values, state, *, derivatives):
+        return self._evaluate(values[0], derivatives)
+
+    def term_slices(self):
+        return {"f": slice(0, self._size)}
+
+
 class Switching(AbstractObjective):
     """(x - target, 0.1 x) with a target that changes once, from 1 to 3, when x passes 1/2.
 

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fieldfit import FunctionObjective, ObjectiveFunction, Parameter, Parameters, ScalarObjective
+from fieldfit import FunctionObjective, ObjectiveFunction, ScalarObjective
 from fieldfit.errors import ParameterError
-from fieldfit.objectives import AbstractObjective, Evaluation, ObjectiveTraits
-from toys import Switching
+from fieldfit.objectives import Evaluation
+from toys import OneVariable, Switching
 
 
 def line():
@@ -59,27 +59,12 @@ def test_state_news_and_staleness_come_from_every_term():
     assert not again.is_stale
 
 
-class Failing(AbstractObjective):
-    @property
-    def parameters(self):
-        return Parameters([Parameter("x", 1.0)])
-
-    @property
-    def traits(self):
-        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
-
-    def initial_state(self):
-        return None
-
-    def evaluate(self, values, state, *, derivatives):
-        return Evaluation(np.nan, failure="no minimum was found")
-
-    def term_slices(self):
-        return {"failing": slice(0, 1)}
+def failing():
+    return OneVariable(1.0, lambda x, derivatives: Evaluation(np.nan, failure="no minimum was found"), size=1)
 
 
 def test_failure_of_one_term_is_the_failure_of_the_sum():
-    total = ObjectiveFunction({"line": line(), "relaxation": Failing()})
+    total = ObjectiveFunction({"line": line(), "relaxation": failing()})
     found = total.evaluate(total.parameters.flat, total.initial_state(), derivatives=True)
     assert np.isnan(found.cost)
     assert found.failure == "relaxation: no minimum was found"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fieldfit import FunctionObjective, LeastSquaresOptimizer, Parameter, Parameters, ScalarObjective, ScipyOptimizer
-from fieldfit.objectives import AbstractObjective, ObjectiveTraits
 from fieldfit.objectives.objective import evaluation_from_residuals
+from toys import OneVariable
 
 
 def test_a_negative_loss_is_no_proof_of_success():
@@ -17,31 +17,14 @@ def test_a_negative_loss_is_no_proof_of_success():
     assert ScipyOptimizer("L-BFGS-B").optimize(objective).success
 
 
-class HalfBroken(AbstractObjective):
-    """x - 1 with a Jacobian that is not a number left of 0.5, where a step from 2 lands."""
-
-    @property
-    def parameters(self):
-        return Parameters([Parameter("x", 2.0)])
-
-    @property
-    def traits(self):
-        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
-
-    def initial_state(self):
-        return None
-
-    def evaluate(self, values, state, *, derivatives):
-        x = values[0]
-        slope = np.nan if x < 1.5 else 1.0
-        return evaluation_from_residuals(np.array([x - 1.0, 0.1]), np.array([[slope], [0.0]]) if derivatives else None)
-
-    def term_slices(self):
-        return {"f": slice(0, 2)}
+def half_broken(x, derivatives):
+    """Residuals x - 1 and 0.1, with a Jacobian that is not a number left of 1.5, where a step from 2 lands."""
+    slope = np.nan if x < 1.5 else 1.0
+    return evaluation_from_residuals(np.array([x - 1.0, 0.1]), np.array([[slope], [0.0]]) if derivatives else None)
 
 
 def test_a_point_without_finite_derivatives_is_never_the_best():
-    result = LeastSquaresOptimizer().optimize(HalfBroken())
+    result = LeastSquaresOptimizer().optimize(OneVariable(2.0, half_broken, size=2))
     assert float(result.x["x"]) >= 1.5
     assert np.all(np.isfinite(result.jacobian))
 

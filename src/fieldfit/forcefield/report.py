@@ -17,7 +17,7 @@ from fieldfit.diagnostics import Identifiability, identifiability
 from fieldfit.errors import EvaluationError
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation
-from fieldfit.forcefield.vibrations import subspace_overlaps
+from fieldfit.forcefield.vibrations import subspace_overlaps, wavenumber
 from fieldfit.problem import OptimizationResult
 from fieldfit.typing import Vector
 
@@ -311,8 +311,6 @@ def _start_frequencies(start: MoleculeEvaluation) -> Vector:
 
 def _curvatures(evaluation: MoleculeEvaluation) -> Vector:
     """Return the curvature of the force field at the QM geometry along every QM mode, as wavenumbers [1/cm]."""
-    from fieldfit.forcefield.vibrations import wavenumber
-
     model = evaluation.model
     directions = model.qm_modes.modes / np.sqrt(np.repeat(model.masses, 3))[:, None]
     hessian = model.qm_geometry.hessian(evaluation.terms)

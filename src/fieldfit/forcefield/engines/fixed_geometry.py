@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from fieldfit.forcefield.engines.jax import System, TermCoordinates
+from fieldfit.forcefield.engines.jax import System, TermCoordinates, cartesian_rows
 from fieldfit.typing import Matrix, Vector
 
 
@@ -43,9 +43,7 @@ class FixedGeometry:
         self._coordinates = system.coordinates(x)
         self._n = 3 * system.n_atoms
         # Cartesian rows of the atoms of each term, shape (terms, 3 a).
-        self._rows = [
-            (3 * entry.atoms[:, :, None] + np.arange(3)).reshape(len(entry.atoms), -1) for entry in system.terms
-        ]
+        self._rows = [cartesian_rows(entry.atoms) for entry in system.terms]
 
     def term_vector(self, p: Vector) -> TermVector:
         """Return phi and dphi/dp at parameters p in internal units."""

@@ -167,6 +167,12 @@ def size_class(count: int) -> int:
     return 3 * power // 4 if power >= 4 and 3 * power // 4 >= count else power
 
 
+def cartesian_rows(atoms: Any) -> Any:
+    """Return the rows of the Cartesian coordinates of tuples of atoms, shape (tuples, 3 a); works on traced arrays."""
+    count, a = atoms.shape
+    return (3 * atoms[:, :, None] + np.arange(3)).reshape(count, 3 * a)
+
+
 def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
     count = len(terms.atoms)
     missing = size_class(count) - count
@@ -201,7 +207,7 @@ def _term_coordinates(form: Form, x: Float[Array, "a 3"]) -> TermCoordinates:
     q, b, C = jnp.zeros(d), jnp.zeros((d, n)), jnp.zeros((d, n, n))
     for kind, places, atoms in _by_kind(form):
         found = jax.vmap(COORDINATES[kind].derivatives)(x[atoms])
-        own = _own_rows(atoms)
+        own = cartesian_rows(atoms)
         q = q.at[places].set(found.q)
         b = b.at[places[:, None], own].set(found.b)
         C = C.at[places[:, None, None], own[:, :, None], own[:, None, :]].set(found.C)
@@ -212,7 +218,7 @@ def _term_third_derivatives(form: Form, x: Float[Array, "a 3"], v: Float[Array, 
     """Return T(v, v, .) = (dC/dx along v) v for all coordinates of one term."""
     T = jnp.zeros((len(form.coordinates), v.size))
     for kind, places, atoms in _by_kind(form):
-        own = _own_rows(atoms)
+        own = cartesian_rows(atoms)
 
         def along(points: Array, direction: Array, kind: str = kind) -> Array:
             turn = direction.reshape(points.shape)
@@ -222,21 +228,11 @@ def _term_third_derivatives(form: Form, x: Float[Array, "a 3"], v: Float[Array, 
     return T
 
 
-def _own_rows(atoms: np.ndarray) -> np.ndarray:
-    """Return the Cartesian rows of atoms inside a term, shape (occurrences, 3 atoms)."""
-    return (3 * atoms[:, :, None] + np.arange(3)).reshape(len(atoms), -1)
-
-
 def _term_energy(form: Form, x: Array, p: Array, s: Array) -> Array:
     q = jnp.zeros(len(form.coordinates))
     for kind, places, atoms in _by_kind(form):
         q = q.at[places].set(jax.vmap(COORDINATES[kind].value)(x[atoms]))
     return form.energy(q, p, s)
-
-
-def _rows_of(atoms: Any) -> Array:
-    """Return the Cartesian rows of the atoms of each term, shape (terms, 3 a)."""
-    return (3 * atoms[:, :, None] + jnp.arange(3)).reshape(len(atoms), -1)
 
 
 @in_double_precision
@@ -259,7 +255,7 @@ def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
         f = jax.vmap(group.form.energy)(*arguments)
         f_q = jax.vmap(jax.grad(group.form.energy))(*arguments) * group.weights[:, None]
         f_qq = jax.vmap(jax.hessian(group.form.energy))(*arguments) * group.weights[:, None, None]
-        rows = _rows_of(group.atoms)
+        rows = cartesian_rows(group.atoms)
         blocks = jnp.einsum("tde,tdi,tej->tij", f_qq, found.b, found.b) + jnp.einsum("td,tdij->tij", f_q, found.C)
         energy += jnp.dot(group.weights, f)
         gradient = gradient.at[rows].add(jnp.einsum("td,tdi->ti", f_q, found.b))
@@ -272,7 +268,7 @@ def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
 def _third(groups: tuple[Group, ...], x: Array, p: Array, directions: Array) -> Array:
     total = jnp.zeros((directions.shape[1], x.size))
     for group in groups:
-        rows = _rows_of(group.atoms)
+        rows = cartesian_rows(group.atoms)
         along = jax.vmap(_term_third(group.form), in_axes=(0, 0, 0, 0))
         parts = along(x[group.atoms], p[group.pointers], group.constants, directions[rows])
         total = total.at[:, rows].add(jnp.moveaxis(parts * group.weights[:, None, None], 1, 0))
@@ -338,7 +334,7 @@ def internal_values(coordinate: str, x: Matrix, atoms: np.ndarray) -> tuple[Vect
     padding = np.broadcast_to(DUMMY_ATOMS[: atoms.shape[1]], (size_class(max(count, 1)) - count, atoms.shape[1], 3))
     q, b = _internal_values(coordinate, np.concatenate([x[atoms], padding]))
     gradients = np.zeros((count, x.size))
-    rows = (3 * atoms[:, :, None] + np.arange(3)).reshape(count, 3 * atoms.shape[1])
+    rows = cartesian_rows(atoms)
     np.put_along_axis(gradients, rows, b[:count], axis=1)
     return q[:count], gradients
 

@@ -104,9 +104,9 @@ def _load_array(path: Path) -> np.ndarray:
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             return loaded if isinstance(loaded, np.ndarray) else _only_hessian(loaded, path)
+    except InputError:
+        raise
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
         raise FileFormatError(
             f"{path}: not a readable NumPy file ({error}). Write the Hessian with numpy.save."
         ) from error

@@ -112,6 +112,16 @@ class MoleculeEvaluation:
         return self.model.qm_geometry.term_vector(self.p)
 
     @cached_property
+    def eigenmatrix_elements(self) -> Vector:
+        """Elements of the eigenmatrix at the QM geometry [1/cm], shape (elements,)."""
+        return self.model.eigenmatrix.elements(self.terms)
+
+    @cached_property
+    def eigenmatrix_jacobian(self) -> Matrix:
+        """Their derivatives with respect to the parameters, shape (elements, parameters)."""
+        return self.model.eigenmatrix.jacobian(self.terms)
+
+    @cached_property
     def minimum(self) -> RelaxedGeometry:
         """The minimum of the force field nearest to the start.
 

@@ -55,16 +55,16 @@ class EigenmatrixDiagonal(AbstractReference):
     needs_minimum: ClassVar[bool] = False
 
     def __init__(self, model: MoleculeModel) -> None:
-        self._eigenmatrix = model.eigenmatrix
-        self._kept = np.flatnonzero(self._eigenmatrix.rows == self._eigenmatrix.columns)
-        self.labels = mode_labels(self._eigenmatrix.rows[self._kept])
-        self.observed = self._eigenmatrix.target[self._kept]
+        eigenmatrix = model.eigenmatrix
+        self._kept = np.flatnonzero(eigenmatrix.rows == eigenmatrix.columns)
+        self.labels = mode_labels(eigenmatrix.rows[self._kept])
+        self.observed = eigenmatrix.target[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return self._eigenmatrix.elements(evaluation.terms)[self._kept]
+        return evaluation.eigenmatrix_elements[self._kept]
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return self._eigenmatrix.jacobian(evaluation.terms)[self._kept]
+        return evaluation.eigenmatrix_jacobian[self._kept]
 
 
 class EigenmatrixOffDiagonal(AbstractReference):
@@ -75,17 +75,17 @@ class EigenmatrixOffDiagonal(AbstractReference):
     needs_minimum: ClassVar[bool] = False
 
     def __init__(self, model: MoleculeModel) -> None:
-        self._eigenmatrix = model.eigenmatrix
-        self._kept = np.flatnonzero(self._eigenmatrix.rows != self._eigenmatrix.columns)
-        rows, columns = self._eigenmatrix.rows[self._kept], self._eigenmatrix.columns[self._kept]
+        eigenmatrix = model.eigenmatrix
+        self._kept = np.flatnonzero(eigenmatrix.rows != eigenmatrix.columns)
+        rows, columns = eigenmatrix.rows[self._kept], eigenmatrix.columns[self._kept]
         self.labels = tuple(f"modes {i + 1}, {j + 1}" for i, j in zip(rows, columns, strict=True))
-        self.observed = self._eigenmatrix.target[self._kept]
+        self.observed = eigenmatrix.target[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return self._eigenmatrix.elements(evaluation.terms)[self._kept]
+        return evaluation.eigenmatrix_elements[self._kept]
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return self._eigenmatrix.jacobian(evaluation.terms)[self._kept]
+        return evaluation.eigenmatrix_jacobian[self._kept]
 
 
 class NewtonDisplacement(AbstractReference):
