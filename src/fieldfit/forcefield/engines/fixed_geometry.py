@@ -14,7 +14,7 @@ with respect to the parameters replace phi by the sparse matrix dphi/dp.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -23,11 +23,38 @@ from fieldfit.forcefield.engines.jax import System, TermCoordinates, cartesian_r
 from fieldfit.typing import Matrix, Vector
 
 
-class TermVector(NamedTuple):
-    """phi, the scalar derivatives of all terms, shape (k,), and its Jacobian dphi/dp, shape (k, parameters)."""
+class TermVector:
+    """The scalar derivatives of all terms at one set of parameters.
 
-    phi: Vector
-    jacobian: scipy.sparse.csr_array
+    Args:
+        system: The molecule with its terms.
+        values: Internal coordinates of the terms, from `System.padded_values`.
+        p: Parameters in internal units, shape (parameters,).
+
+    Attributes:
+        phi: f_q and f_qq of one form after the other, shape (k,).
+    """
+
+    def __init__(self, system: System, values: tuple[Any, ...], p: Vector) -> None:
+        self.phi: Vector = system.term_values(values, p)
+        self._system, self._values, self._p = system, values, p
+
+    @cached_property
+    def jacobian(self) -> scipy.sparse.csr_array:
+        """dphi/dp, shape (k, parameters)."""
+        entries, rows, columns = [], [], []
+        start = 0
+        slopes = self._system.term_slopes(self._values, self._p)
+        for terms, found in zip(self._system.terms, slopes, strict=True):
+            count, own = terms.pointers.shape
+            for slope in found:
+                size = slope.size // own
+                entries.append(slope.ravel())
+                rows.append(start + np.repeat(np.arange(size), own))
+                columns.append(np.repeat(terms.pointers, size // count, axis=0).ravel())
+                start += size
+        shape = (start, self._system.n_parameters)
+        return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
 
 
 class FixedGeometry:
@@ -41,27 +68,14 @@ class FixedGeometry:
     def __init__(self, system: System, x: Matrix) -> None:
         self.system = system
         self._coordinates = system.coordinates(x)
+        self._values = system.padded_values(self._coordinates)
         self._n = 3 * system.n_atoms
         # Cartesian rows of the atoms of each term, shape (terms, 3 a).
         self._rows = [cartesian_rows(entry.atoms) for entry in system.terms]
 
     def term_vector(self, p: Vector) -> TermVector:
-        """Return phi and dphi/dp at parameters p in internal units."""
-        values, entries, rows, columns = [], [], [], []
-        start = 0
-        derivatives = self.system.term_derivatives(self._coordinates, p)
-        for terms, found in zip(self.system.terms, derivatives, strict=True):
-            count, own = terms.pointers.shape
-            for value, slope in ((found.f_q, found.f_qp), (found.f_qq, found.f_qqp)):
-                width = value.size // count
-                values.append(value.ravel())
-                entries.append(slope.ravel())
-                rows.append(start + np.repeat(np.arange(value.size), own))
-                columns.append(np.repeat(terms.pointers, width, axis=0).ravel())
-                start += value.size
-        shape = (start, self.system.n_parameters)
-        jacobian = _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
-        return TermVector(np.concatenate(values), jacobian)
+        """Return phi at parameters p in internal units; dphi/dp is made when it is asked for."""
+        return TermVector(self.system, self._values, p)
 
     def gradient(self, terms: TermVector) -> Vector:
         """Return the gradient [kcal/mol/A], shape (3 atoms,)."""
@@ -74,7 +88,12 @@ class FixedGeometry:
 
     def hessian(self, terms: TermVector) -> Matrix:
         """Return the Hessian [kcal/mol/A^2], shape (3 atoms, 3 atoms)."""
-        return (self._hessian_map @ terms.phi).reshape(self._n, self._n)
+        places, mirrored, upper = self._hessian_map
+        elements = upper @ terms.phi
+        hessian = np.zeros(self._n * self._n)
+        hessian[places] = elements
+        hessian[mirrored] = elements
+        return hessian.reshape(self._n, self._n)
 
     def diagonal_projector(self, v: Matrix) -> Projector:
         """Prepare v_i^T H v_i for fixed directions v, given as columns, shape (3 atoms, m)."""
@@ -117,8 +136,12 @@ class FixedGeometry:
         return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), (self._n, self._size))
 
     @cached_property
-    def _hessian_map(self) -> scipy.sparse.csr_array:
-        """A: C under f_q and b b^T under f_qq."""
+    def _hessian_map(self) -> tuple[np.ndarray, np.ndarray, scipy.sparse.csr_array]:
+        """A, with C under f_q and b b^T under f_qq, on and above the diagonal and only where it is not zero.
+
+        Returns:
+            Places of its rows in the flat Hessian, those of their mirror images, and the matrix.
+        """
         entries, rows, columns = [], [], []
         for start, index, found in self._enumerate():
             count, d, width = found.b.shape
@@ -130,8 +153,11 @@ class FixedGeometry:
                 rows.append(np.repeat(where[:, None], blocks.shape[1], axis=1).ravel())
                 columns.append(np.repeat(offset + np.arange(count * blocks.shape[1]), width * width))
                 offset += count * blocks.shape[1]
-        shape = (self._n * self._n, self._size)
-        return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
+        all_entries, all_rows, all_columns = (np.concatenate(parts) for parts in (entries, rows, columns))
+        is_upper = all_rows // self._n <= all_rows % self._n
+        places, packed = np.unique(all_rows[is_upper], return_inverse=True)
+        matrix = _sparse(all_entries[is_upper], packed, all_columns[is_upper], (places.size, self._size))
+        return places, (places % self._n) * self._n + places // self._n, matrix
 
     @property
     def _size(self) -> int:

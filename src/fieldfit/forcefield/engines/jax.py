@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -57,14 +58,12 @@ class TermCoordinates(NamedTuple):
     C: Any
 
 
-class TermDerivatives(NamedTuple):
-    """Derivatives of f with respect to coordinates q and parameters p, for the terms of one form.
+class TermSlopes(NamedTuple):
+    """Derivatives of f_q and f_qq with respect to parameters p, for the terms of one form.
 
-    Shapes: f_q (terms, d), f_qq (terms, d, d), f_qp (terms, d, c), f_qqp (terms, d, d, c).
+    Shapes: f_qp (terms, d, c), f_qqp (terms, d, d, c).
     """
 
-    f_q: Any
-    f_qq: Any
     f_qp: Any
     f_qqp: Any
 
@@ -140,17 +139,33 @@ class System:
             for entry, found in zip(self.terms, padded, strict=True)
         ]
 
-    def term_derivatives(self, coordinates: list[TermCoordinates], p: Vector) -> list[TermDerivatives]:
-        """Return the derivatives of f for every real term at given coordinates, one entry per entry of `terms`."""
-        values = tuple(
+    def padded_values(self, coordinates: list[TermCoordinates]) -> tuple[Any, ...]:
+        """Return the q of every term, padding included, as `term_values` and `term_slopes` take them."""
+        return tuple(
             np.concatenate([found.q, np.ones((len(group.weights) - len(found.q), found.q.shape[1]))])
             for group, found in zip(self._groups, coordinates, strict=True)
         )
-        padded = _term_derivatives(self._groups, values, self._pad_parameters(p))
+
+    def term_values(self, values: tuple[Any, ...], p: Vector) -> Vector:
+        """Return f_q and f_qq of every real term, one entry of `terms` after the other, flat."""
+        return _term_values(self._groups, values, self._pad_parameters(p))[self._real]
+
+    def term_slopes(self, values: tuple[Any, ...], p: Vector) -> list[TermSlopes]:
+        """Return the derivatives of these with respect to the parameters, one entry per entry of `terms`."""
+        padded = _term_slopes(self._groups, values, self._pad_parameters(p))
         return [
-            TermDerivatives(*(array[: len(entry.atoms)] for array in found))
+            TermSlopes(*(array[: len(entry.atoms)] for array in found))
             for entry, found in zip(self.terms, padded, strict=True)
         ]
+
+    @cached_property
+    def _real(self) -> np.ndarray:
+        """Places of real terms among the entries of padded ones."""
+        places = []
+        for entry, group in zip(self.terms, self._groups, strict=True):
+            d = len(group.form.coordinates)
+            places += [np.arange(len(group.weights) * width) < len(entry.atoms) * width for width in (d, d * d)]
+        return np.flatnonzero(np.concatenate(places))
 
     def _pad_atoms(self, x: Matrix) -> Matrix:
         return np.concatenate([x, self._padding])
@@ -308,14 +323,24 @@ def _coordinates(groups: tuple[Group, ...], x: Array) -> list[TermCoordinates]:
 
 @in_double_precision
 @jax.jit
-def _term_derivatives(groups: tuple[Group, ...], values: tuple[Array, ...], p: Array) -> list[TermDerivatives]:
+def _term_values(groups: tuple[Group, ...], values: tuple[Array, ...], p: Array) -> Array:
+    parts = []
+    for group, q in zip(groups, values, strict=True):
+        f_q = jax.grad(group.form.energy)
+        arguments = (q, p[group.pointers], group.constants)
+        parts += [jax.vmap(function)(*arguments).ravel() for function in (f_q, jax.jacfwd(f_q))]
+    return jnp.concatenate(parts)
+
+
+@in_double_precision
+@jax.jit
+def _term_slopes(groups: tuple[Group, ...], values: tuple[Array, ...], p: Array) -> list[TermSlopes]:
     result = []
     for group, q in zip(groups, values, strict=True):
         f_q = jax.grad(group.form.energy)
-        f_qq = jax.jacfwd(f_q)
-        functions = (f_q, f_qq, jax.jacfwd(f_q, 1), jax.jacfwd(f_qq, 1))
         arguments = (q, p[group.pointers], group.constants)
-        result.append(TermDerivatives(*(jax.vmap(function)(*arguments) for function in functions)))
+        functions = (jax.jacfwd(f_q, 1), jax.jacfwd(jax.jacfwd(f_q), 1))
+        result.append(TermSlopes(*(jax.vmap(function)(*arguments) for function in functions)))
     return result
 
 
