@@ -37,7 +37,7 @@ CRUDE = {"bond.*.k": 300.0, "bond.*.r0": 1.2, "angle.*.k": 60.0, "angle.*.theta0
 def fit(molecule, field, references, *, parameters=None, label=""):
     """Fit and print one row; returns result and seconds."""
     objective = ForceFieldObjective(field, [molecule], references, parameters=parameters)
-    optimizer = LeastSquaresOptimizer(max_iterations=500)
+    optimizer = LeastSquaresOptimizer(maxiter=500)
     optimizer.optimize(objective)  # compiles
     begin = time.perf_counter()
     result = optimizer.optimize(objective)

@@ -165,7 +165,7 @@ def test_a_fit_that_is_cut_short_says_so_and_is_written(folder) -> None:
     assert run(folder, MOLECULE + "[references]\nbond_angle = 0.5\nfrequency = 10\n[fit]\nmax_iterations = 1\n") == 1
     report = json.loads((folder / "output" / "report.json").read_text())
     assert not report["success"]
-    assert "max_iterations" in report["message"]
+    assert "maxiter" in report["message"]
 
 
 def test_an_interrupted_fit_writes_nothing(folder, capsys, monkeypatch) -> None:

@@ -215,7 +215,7 @@ def test_a_field_without_a_minimum_is_reported_as_such(shared_data) -> None:
     molecule = fluoromethane(shared_data)
     field = build_force_field([molecule])
     objective = ForceFieldObjective(field, [molecule], ["eigenmatrix_diagonal"])
-    result = LeastSquaresOptimizer(max_iterations=1).optimize(objective)
+    result = LeastSquaresOptimizer(maxiter=1).optimize(objective)
     flat = {name: 0.0 for name in result.x if name.endswith(".k")}
     report = report_fit(objective, dataclasses.replace(result, parameters=result.parameters.replace(flat)))
     found = report.molecules[0]

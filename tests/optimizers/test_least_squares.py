@@ -141,7 +141,7 @@ def test_infinite_derivatives_reject_a_point():
         with np.errstate(divide="ignore"):
             return np.abs(x) ** 0.5, np.diag(0.5 * np.sign(x) / np.abs(x) ** 0.5)
 
-    result = LeastSquaresOptimizer(max_iterations=60).optimize(vector_objective(root, [1.0]))
+    result = LeastSquaresOptimizer(maxiter=60).optimize(vector_objective(root, [1.0]))
     assert np.isfinite(result.final_score)
 
 
@@ -209,7 +209,7 @@ def test_units_of_a_parameter_do_not_change_the_path():
         ({"ftol": None, "xtol": 1e-3, "gtol": None}, "xtol: the last step was "),
         ({"ftol": None, "xtol": None, "gtol": 1e-3}, "gtol: the relative offset "),
         ({"ftol": None, "xtol": None, "gtol": None}, "the model promises "),
-        ({"max_iterations": 3}, "max_iterations reached: 3"),
+        ({"maxiter": 3}, "maxiter reached: 3"),
     ],
 )
 def test_message_names_the_test_that_ended_the_run(options, beginning):
@@ -272,7 +272,7 @@ def test_scalar_objective_is_refused_by_name():
     [
         ({"ftol": -1.0}, "ftol = -1.0"),
         ({"gtol": 2.0}, "gtol = 2.0"),
-        ({"max_iterations": 0}, "max_iterations = 0"),
+        ({"maxiter": 0}, "maxiter = 0"),
         ({"initial_radius": 0.0}, "initial_radius = 0.0"),
         ({"factorization": "cholesk"}, "Did you mean 'cholesky'"),
     ],

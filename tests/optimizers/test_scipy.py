@@ -66,7 +66,7 @@ def test_scalar_objective_by_hand():
 
 
 def test_lm_refuses_bounds_and_names_who_takes_them():
-    with pytest.raises(SettingsError, match=r"lm takes no bounds, but x has them.*L-BFGS-B, least_squares, trf"):
+    with pytest.raises(SettingsError, match=r"lm takes no bounds, but x has them.*L-BFGS-B.*trf"):
         ScipyOptimizer("lm").optimize(rosenbrock(upper=(5.0, np.inf)))
 
 
@@ -91,7 +91,7 @@ def test_methods_on_residuals_refuse_a_scalar():
     [
         ({"method": "lbfgsb"}, "Did you mean 'L-BFGS-B'"),
         ({"ftol": 0.0}, "ftol = 0.0"),
-        ({"max_iterations": 0}, "max_iterations = 0"),
+        ({"maxiter": 0}, "maxiter = 0"),
         ({"ftol": None, "xtol": None, "gtol": None}, "nothing would end the run"),
     ],
 )
@@ -130,7 +130,7 @@ def test_accepted_point_whose_residuals_change_meaning_starts_scipy_again(method
 
 @pytest.mark.parametrize("method", METHODS)
 def test_most_iterations_are_kept(method):
-    result = ScipyOptimizer(method, max_iterations=3).optimize(rosenbrock())
+    result = ScipyOptimizer(method, maxiter=3).optimize(rosenbrock())
     assert result.n_iterations <= 3
     assert result.final_score < result.initial_score
 

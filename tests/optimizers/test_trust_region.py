@@ -36,13 +36,13 @@ def random_problem(seed, m=7, n=4):
 def test_undamped_step_solves_the_normal_equations(method):
     A, b = random_problem(1)
     # The reference is another algorithm: numpy.linalg.lstsq.
-    assert_allclose(factorize(A, b, method).damp(0.0).p, np.linalg.lstsq(A, -b)[0], rtol=ROUNDING)
+    assert_allclose(factorize(A, b, None, method).damp(0.0).p, np.linalg.lstsq(A, -b)[0], rtol=ROUNDING)
 
 
 @pytest.mark.parametrize("method", FACTORIZATIONS)
 def test_damped_step_by_hand(method):
     # A = diag(1, 2), b = (1, 1), alpha = 1: p = -(1 / (1 + 1), 2 / (4 + 1)); a step in each variable by itself.
-    step = factorize(np.diag([1.0, 2.0]), np.ones(2), method).damp(1.0)
+    step = factorize(np.diag([1.0, 2.0]), np.ones(2), None, method).damp(1.0)
     assert_allclose(step.p, [-0.5, -0.4], rtol=ROUNDING)
     # d||p|| / d alpha = -(p_1^2 / 2 + p_2^2 / 5) / ||p||.
     assert step.slope == pytest.approx(-(0.25 / 2 + 0.16 / 5) / np.sqrt(0.41), rel=ROUNDING)
@@ -52,7 +52,7 @@ def test_damped_step_by_hand(method):
 @pytest.mark.parametrize("method", FACTORIZATIONS)
 def test_slope_is_the_derivative_of_the_length(method):
     A, b = random_problem(2)
-    factors = factorize(A, b, method)
+    factors = factorize(A, b, None, method)
     h = 1e-5
     difference = (factors.damp(0.3 + h).length - factors.damp(0.3 - h).length) / (2.0 * h)
     # Central differences are good to h^2.
@@ -64,28 +64,28 @@ def test_gain_is_the_reduction_of_a_full_step(method):
     A, b = random_problem(3)
     p = np.linalg.lstsq(A, -b)[0]
     expected = 0.5 * (b @ b - (A @ p + b) @ (A @ p + b))
-    assert factorize(A, b, method).gain == pytest.approx(expected, rel=ROUNDING)
+    assert factorize(A, b, None, method).gain == pytest.approx(expected, rel=ROUNDING)
 
 
 def test_each_factorization_is_used_where_it_is_safe():
     A, b = random_problem(4)
     kinds = {"qr": QRFactors, "svd": SVDFactors, "cholesky": CholeskyFactors}
     for method, kind in kinds.items():
-        assert isinstance(factorize(A, b, method), kind)
+        assert isinstance(factorize(A, b, None, method), kind)
 
 
 @pytest.mark.parametrize("method", FACTORIZATIONS)
 @pytest.mark.parametrize("A", [np.array([[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]), np.array([[1.0, 1.0]])])
 def test_singular_matrix_gets_the_shortest_step(method, A):
     b = A @ np.array([1.0, 3.0])
-    factors = factorize(A, b, method)
+    factors = factorize(A, b, None, method)
     assert isinstance(factors, SVDFactors)
     # Every p with p_1 + p_2 = -4 is a minimiser; the shortest is (-2, -2).
     assert_allclose(factors.damp(0.0).p, [-2.0, -2.0], rtol=ROUNDING)
 
 
 def test_zero_matrix_gives_no_step():
-    factors = factorize(np.zeros((3, 2)), np.ones(3), "qr")
+    factors = factorize(np.zeros((3, 2)), np.ones(3), None, "qr")
     assert_allclose(factors.damp(0.0).p, [0.0, 0.0])
     assert factors.gain == 0.0
 
@@ -94,7 +94,7 @@ def test_zero_matrix_gives_no_step():
 @given(seed=st.integers(0, 1000), radius=st.floats(1e-3, 10.0), guess=st.floats(0.0, 100.0))
 def test_exact_step_minimises_the_model_in_the_ball(method, seed, radius, guess):
     A, b = random_problem(seed)
-    step = exact_step(factorize(A, b, method), A.T @ b, radius, alpha=guess)
+    step = exact_step(factorize(A, b, None, method), A.T @ b, radius, alpha=guess)
     assert step.length <= radius * (1.0 + ROUNDING)
     value = np.sum((A @ step.p + b) ** 2)
     others = np.random.default_rng(seed).normal(size=(200, 4))
@@ -106,10 +106,10 @@ def test_exact_step_minimises_the_model_in_the_ball(method, seed, radius, guess)
 
 def test_exact_step_by_hand():
     # A = I, b = (3, 4): the full step has length 5; at radius 1 it is cut to b / 5, with alpha = 4.
-    step = exact_step(factorize(np.eye(2), np.array([3.0, 4.0]), "qr"), np.array([3.0, 4.0]), 1.0, alpha=0.0)
+    step = exact_step(factorize(np.eye(2), np.array([3.0, 4.0]), None, "qr"), np.array([3.0, 4.0]), 1.0, alpha=0.0)
     assert_allclose(step.p, [-0.6, -0.8], rtol=ROUNDING)
     assert step.alpha == pytest.approx(4.0, rel=0.2)
-    assert exact_step(factorize(np.eye(2), np.ones(2), "qr"), np.ones(2), 2.0, alpha=3.0).alpha == 0.0
+    assert exact_step(factorize(np.eye(2), np.ones(2), None, "qr"), np.ones(2), 2.0, alpha=3.0).alpha == 0.0
 
 
 def test_coleman_li_scaling_by_hand():
@@ -124,7 +124,7 @@ def test_coleman_li_scaling_by_hand():
 def test_variable_between_equal_bounds_does_not_move():
     bounds = (np.array([1.0, -np.inf]), np.array([1.0, np.inf]))
     model = local_model(np.ones(2), np.ones(2), np.eye(2), np.ones(2), bounds, "qr")
-    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
+    p_h = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
     assert_allclose(model.d * p_h, [0.0, -1.0], rtol=ROUNDING)
 
 
@@ -151,11 +151,10 @@ def test_selected_step_stays_inside_and_lowers_the_model(seed, radius):
     x = generator.uniform(0.01, 0.99, size=4)
     model = local_model(x, f, J, np.linalg.norm(J, axis=0), (np.zeros(4), np.ones(4)), "qr")
     exact = exact_step(model.factors, model.g_h, radius, alpha=0.0)
-    p_h, promised = select_step(model, exact.p, radius)
+    p_h = select_step(model, exact.p, radius)
     assert model.is_inside(p_h)
-    assert promised > 0.0
+    assert model.value(p_h) < 0.0
     assert np.linalg.norm(p_h) <= radius * (1.0 + ROUNDING)
-    assert promised == pytest.approx(-model.value(p_h), rel=ROUNDING)
 
 
 def test_step_out_of_bounds_is_reflected_when_the_model_prefers_it():
@@ -164,7 +163,7 @@ def test_step_out_of_bounds_is_reflected_when_the_model_prefers_it():
     x = np.array([0.9, 0.1])
     bounds = (np.full(2, -np.inf), np.array([1.0, np.inf]))
     model = local_model(x, x - 2.0, np.eye(2), np.ones(2), bounds, "qr")
-    p_h, _ = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
+    p_h = select_step(model, exact_step(model.factors, model.g_h, 10.0, alpha=0.0).p, 10.0)
     moved = x + model.d * p_h
     assert moved[0] < 1.0
     assert moved[1] > 1.5

@@ -24,22 +24,19 @@ class Walk(AbstractOptimizer):
 
     @property
     def traits(self):
-        return Traits(needs_gradient=False)
+        return Traits(handles_bounds=True)
 
     def run(self, problem, start):
-        for number, point in enumerate(self.points, start=1):
+        for point in self.points:
             found = problem.evaluate(np.array(point), start.state, derivatives=self.derivatives)
-            wants_stop = problem.tell(
+            problem.tell(
                 np.array(point),
-                iteration=number,
                 cost=found.cost,
                 reduction=0.0,
                 step_norm=0.0,
                 optimality=0.0,
                 is_accepted=False,
             )
-            if wants_stop:
-                break
         return Outcome("the walk is over", len(self.points))
 
 
@@ -64,10 +61,11 @@ def test_result_is_never_worse_than_the_start():
 def test_every_evaluation_is_counted():
     objective = Watched(line())
     result = Walk(((2.0,), (2.5,), (7.0,))).optimize(objective)
-    # Start, three points, and the derivatives of the best one, which the verdict needs.
-    assert result.n_evaluations == result.nfev == len(objective.seen) == 5
-    assert result.n_derivative_evaluations == result.njev == 2
-    assert [entry.evaluation for entry in result.history] == [1, 2, 3, 4, 5]
+    # Start and three points; the verdict needs the derivatives of the best one and a product with the Hessian.
+    assert result.n_evaluations == result.nfev == 4
+    assert result.n_evaluations + result.verdict.n_evaluations == len(objective.seen) == 6
+    assert result.n_derivative_evaluations == result.njev == 1
+    assert [entry.evaluation for entry in result.history] == [1, 2, 3, 4]
     assert [entry.is_accepted for entry in result.history] == [True, False, False, False, False]
 
 

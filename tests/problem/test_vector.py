@@ -64,7 +64,7 @@ def test_failure_while_differences_are_taken_is_an_answer_too():
     objective = Watched(rosenbrock(derivatives="differences"), fails=lambda values: values[0] > -1.2)
     found = Problem(objective).vector().evaluate(np.array([-1.0, 1.0]), None)
     assert np.isnan(found.cost)
-    assert found.failure == "the molecule fell apart"
+    assert found.failure == "no difference can be taken in x: the molecule fell apart"
 
 
 def test_problem_checks_parameters_against_the_objective():

@@ -13,7 +13,7 @@ def test_a_negative_loss_is_no_proof_of_success():
         return 100.0 * (p["y"] - p["x"] ** 2) ** 2 + (1.0 - p["x"]) ** 2 - 50.0
 
     objective = ScalarObjective(loss, {"x": -1.2, "y": 1.0})
-    assert not ScipyOptimizer("L-BFGS-B", max_iterations=1).optimize(objective).success
+    assert not ScipyOptimizer("L-BFGS-B", maxiter=1).optimize(objective).success
     assert ScipyOptimizer("L-BFGS-B").optimize(objective).success
 
 

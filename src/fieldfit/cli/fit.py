@@ -192,7 +192,7 @@ def make_optimizer(settings: Settings) -> AbstractOptimizer:
             f"Write {family!r}."
         )
     return OPTIMIZERS[family](
-        **_present(method=method or None, max_iterations=settings.fit.max_iterations, ftol=settings.fit.ftol)
+        **_present(method=method or None, maxiter=settings.fit.max_iterations, ftol=settings.fit.ftol)
     )
 
 

@@ -1,6 +1,6 @@
 """Pure functions of arrays: how well a fit has converged and what it determines."""
 
-from fieldfit.diagnostics.convergence import free_variables, predicted_reduction, projected_gradient
+from fieldfit.diagnostics.convergence import free_variables, predicted_reduction, projected_gradient, relative_step
 from fieldfit.diagnostics.covariance import covariance
 from fieldfit.diagnostics.identifiability import Identifiability, identifiability
 
@@ -11,4 +11,5 @@ __all__ = [
     "identifiability",
     "predicted_reduction",
     "projected_gradient",
+    "relative_step",
 ]

@@ -75,3 +75,25 @@ def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray
     singular, projection = singular[is_felt], np.abs(left[:, is_felt].T @ residuals)
     step = np.minimum(projection / singular, np.linalg.norm(residuals))
     return float(np.sum(singular * step * (projection - 0.5 * singular * step)))
+
+
+def relative_step(x: Vector, jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> float:
+    """Return the length of the Gauss-Newton step relative to that of x, with variables measured by the Jacobian.
+
+    Args:
+        x: Point, shape (n,).
+        jacobian: Derivatives of the residuals, shape (m, n).
+        residuals: Residuals, shape (m,).
+        is_free: Which variables may move, shape (n,).
+
+    Returns:
+        ||D p|| / ||D x|| with D the lengths of the Jacobian's columns; infinite if x is zero and the step is not.
+    """
+    lengths = np.linalg.norm(jacobian, axis=0)
+    is_felt = is_free & (lengths > 0.0)
+    if not np.any(is_felt):
+        return 0.0
+    step = np.linalg.lstsq(jacobian[:, is_felt] / lengths[is_felt], -residuals)[0]
+    size = float(np.linalg.norm(lengths * x))
+    length = float(np.linalg.norm(step))
+    return length / size if size > 0.0 else np.inf if length > 0.0 else 0.0

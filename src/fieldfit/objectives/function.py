@@ -37,6 +37,7 @@ class FunctionObjective(AbstractObjective):
         derivatives: "jax" if JAX can trace the function, "differences" if it cannot, or a function that returns
             the Jacobian, shape (m, elements).
         name: Name of the term in reports.
+        is_noisy: Two calls at one point may differ, as with a simulation that is sampled.
 
     Raises:
         SettingsError: `derivatives` is none of these, or what the functions return has the wrong shape.
@@ -62,13 +63,13 @@ class FunctionObjective(AbstractObjective):
         goal: Goal | None = None,
         derivatives: str | Callable[[Any], Any] = "jax",
         name: str = "residuals",
+        is_noisy: bool = False,
     ) -> None:
         self._parameters = as_parameters(parameters)
         self._goal = goal or Goal()
         self._name = name
-        self._has_derivatives = derivatives != "differences"
-        self._is_traceable = derivatives == "jax"
-        self._predict, self._predict_with_jacobian = _compile(function, self._parameters, derivatives)
+        self._traits = _traits(derivatives, has_residuals=True, is_noisy=is_noisy)
+        self._model = UserFunction(function, self._parameters, derivatives)
         self._size = 0
 
     @property
@@ -77,29 +78,26 @@ class FunctionObjective(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return ObjectiveTraits(
-            has_residuals=True, has_derivatives=self._has_derivatives, is_traceable=self._is_traceable
-        )
+        return self._traits
 
     def initial_state(self) -> None:
         return None
 
     def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
-        if not (derivatives and self._has_derivatives):
-            prediction = self._call(self._predict, values)
-            return evaluation_from_residuals(self._goal.residuals(np.ravel(prediction)), None)
-        prediction, jacobian = self._call(self._predict_with_jacobian, values)
+        if not (derivatives and self._traits.has_derivatives):
+            return evaluation_from_residuals(self._goal.residuals(np.ravel(self._model(values))), None)
+        prediction, jacobian = self._model.with_derivatives(values)
         jacobian = _shaped(jacobian, (np.size(prediction), self._parameters.size), "Jacobian")
         prediction = np.ravel(prediction)
         return evaluation_from_residuals(self._goal.residuals(prediction), self._goal.jacobian(prediction, jacobian))
 
     def term_slices(self) -> dict[str, slice]:
         if not self._size:
-            self._size = self._goal.residuals(np.ravel(self._call(self._predict, self._parameters.flat))).size
+            self._size = self._goal.residuals(np.ravel(self._model(self._parameters.flat))).size
         return {self._name: slice(0, self._size)}
 
-    def _call(self, function: Callable[[Vector], Any], values: Vector) -> Any:
-        return call_user_function(function, values, self._parameters)
+    def traced(self, values: Any) -> Any:
+        return self._goal.traced_residuals(self._model.traced(values).ravel())
 
 
 class ScalarObjective(AbstractObjective):
@@ -110,6 +108,7 @@ class ScalarObjective(AbstractObjective):
         parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
             function gets the same structure.
         derivatives: "jax", "differences", or a function that returns the gradient, shape (elements,).
+        is_noisy: Two calls at one point may differ, as with a simulation that is sampled.
     """
 
     def __init__(
@@ -118,11 +117,11 @@ class ScalarObjective(AbstractObjective):
         parameters: Any,
         *,
         derivatives: str | Callable[[Any], Any] = "jax",
+        is_noisy: bool = False,
     ) -> None:
         self._parameters = as_parameters(parameters)
-        self._has_derivatives = derivatives != "differences"
-        self._is_traceable = derivatives == "jax"
-        self._loss, self._loss_with_gradient = _compile(function, self._parameters, derivatives)
+        self._traits = _traits(derivatives, has_residuals=False, is_noisy=is_noisy)
+        self._model = UserFunction(function, self._parameters, derivatives)
 
     @property
     def parameters(self) -> Parameters:
@@ -130,22 +129,23 @@ class ScalarObjective(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return ObjectiveTraits(
-            has_residuals=False, has_derivatives=self._has_derivatives, is_traceable=self._is_traceable
-        )
+        return self._traits
 
     def initial_state(self) -> None:
         return None
 
     def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
-        if not (derivatives and self._has_derivatives):
-            return Evaluation(self._scalar(call_user_function(self._loss, values, self._parameters)))
-        loss, gradient = call_user_function(self._loss_with_gradient, values, self._parameters)
+        if not (derivatives and self._traits.has_derivatives):
+            return Evaluation(self._scalar(self._model(values)))
+        loss, gradient = self._model.with_derivatives(values)
         gradient = _shaped(gradient, (self._parameters.size,), "gradient")
         return Evaluation(self._scalar(loss), gradient=gradient)
 
     def term_slices(self) -> dict[str, slice]:
         return {}
+
+    def traced(self, values: Any) -> Any:
+        return self._model.traced(values).reshape(())
 
     def _scalar(self, loss: Any) -> float:
         if np.size(loss) != 1:
@@ -167,56 +167,106 @@ def _shaped(derivatives: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
     return found.reshape(shape)
 
 
-def call_user_function(function: Callable[[Vector], Any], values: Vector, parameters: Parameters) -> Any:
-    """Call a user's function and name the parameter values if it raises.
+class UserFunction:
+    """A user's function of structured parameters as one of the flat vector, alone and with its derivatives.
+
+    It can be pickled wherever the user's function can: what JAX compiled stays behind and is compiled anew.
+
+    Args:
+        function: Takes the parameters in the user's structure.
+        parameters: Names, shapes and structure.
+        derivatives: "jax", "differences", or a function that returns them.
 
     Raises:
-        EvaluationError: The function raised; the original exception is the cause.
+        SettingsError: `derivatives` is none of these.
     """
-    try:
-        return function(values)
-    except Exception as error:
-        listing = ", ".join(f"{label} = {value:g}" for label, value in zip(parameters.labels, values, strict=True))
-        hint = ""
-        if type(error).__module__.startswith("jax") and "Tracer" in str(error):
-            hint = ' JAX cannot trace it: use jax.numpy inside, or state derivatives="differences".'
-        first_line = next(iter(str(error).splitlines()), "no message").rstrip(".")
-        reason = f"{type(error).__name__}: {first_line}"
-        raise EvaluationError(f"The function raised {reason}.{hint} The parameters were: {listing}.") from error
 
+    def __init__(
+        self, function: Callable[[Any], Any], parameters: Parameters, derivatives: str | Callable[[Any], Any]
+    ) -> None:
+        if isinstance(derivatives, str) and derivatives not in DERIVATIVES:
+            raise SettingsError(unknown_name("way to differentiate", derivatives, DERIVATIVES))
+        self._function, self._parameters, self._derivatives = function, parameters, derivatives
+        self._compile()
 
-def _compile(
-    function: Callable[[Any], Any],
-    parameters: Parameters,
-    derivatives: str | Callable[[Any], Any],
-) -> tuple[Callable[[Vector], Any], Callable[[Vector], tuple[Any, Any]]]:
-    """Return the function of the flat vector, alone and with its derivatives."""
-    if isinstance(derivatives, str) and derivatives not in DERIVATIVES:
-        raise SettingsError(unknown_name("way to differentiate", derivatives, DERIVATIVES))
-    if derivatives != "jax":
-        given = derivatives
+    def __call__(self, values: Vector) -> np.ndarray:
+        """Return what the function returns.
 
-        def plain(values: Vector) -> np.ndarray:
-            return np.asarray(function(parameters.tree(values)), dtype=float)
+        Raises:
+            EvaluationError: The function raised; the original exception is the cause.
+        """
+        return self._guarded(self._plain, values)
 
-        def with_given(values: Vector) -> tuple[np.ndarray, np.ndarray]:
-            if not callable(given):
-                raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
-            return plain(values), np.asarray(given(parameters.tree(values)), dtype=float)
+    def with_derivatives(self, values: Vector) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the function returns and its derivatives.
 
-        return in_double_precision_if_jax(plain), in_double_precision_if_jax(with_given)
+        Raises:
+            EvaluationError: The function raised; the original exception is the cause.
+        """
+        return self._guarded(self._differentiated, values)
 
-    import jax
+    def traced(self, values: Any) -> Any:
+        """Return what the function returns for traced values."""
+        import jax
 
-    def flat(values: Any) -> Any:
-        found = function(parameters.tree(values))
+        found = self._function(self._parameters.tree(values))
         if found is None:
             raise TypeError("it returned nothing")
         return jax.numpy.asarray(found)
 
-    def with_jacobian(values: Any) -> tuple[Any, Any]:
-        shape = jax.eval_shape(flat, values)
-        differentiate = jax.jacfwd if shape.size > values.size else jax.jacrev
-        return flat(values), differentiate(flat)(values)
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._function, self._parameters, self._derivatives
 
-    return in_double_precision(jax.jit(flat)), in_double_precision(jax.jit(with_jacobian))
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._function, self._parameters, self._derivatives = state
+        self._compile()
+
+    def _compile(self) -> None:
+        plain, differentiated = self._traceable() if self._derivatives == "jax" else self._opaque()
+        self._plain: Callable[[Vector], Any] = plain
+        self._differentiated: Callable[[Vector], Any] = differentiated
+
+    def _opaque(self) -> tuple[Callable[[Vector], Any], Callable[[Vector], Any]]:
+        tree, function, given = self._parameters.tree, self._function, self._derivatives
+
+        def plain(values: Vector) -> np.ndarray:
+            return np.asarray(function(tree(values)), dtype=float)
+
+        def with_given(values: Vector) -> tuple[np.ndarray, np.ndarray]:
+            if not callable(given):
+                raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
+            return plain(values), np.asarray(given(tree(values)), dtype=float)
+
+        return in_double_precision_if_jax(plain), in_double_precision_if_jax(with_given)
+
+    def _traceable(self) -> tuple[Callable[[Vector], Any], Callable[[Vector], Any]]:
+        import jax
+
+        def with_jacobian(values: Any) -> tuple[Any, Any]:
+            shape = jax.eval_shape(self.traced, values)
+            differentiate = jax.jacfwd if shape.size > values.size else jax.jacrev
+            return self.traced(values), differentiate(self.traced)(values)
+
+        return in_double_precision(jax.jit(self.traced)), in_double_precision(jax.jit(with_jacobian))
+
+    def _guarded(self, function: Callable[[Vector], Any], values: Vector) -> Any:
+        try:
+            return function(values)
+        except Exception as error:
+            labels = self._parameters.labels
+            listing = ", ".join(f"{label} = {value:g}" for label, value in zip(labels, values, strict=True))
+            hint = ""
+            if type(error).__module__.startswith("jax") and "Tracer" in str(error):
+                hint = ' JAX cannot trace it: use jax.numpy inside, or state derivatives="differences".'
+            first_line = next(iter(str(error).splitlines()), "no message").rstrip(".")
+            reason = f"{type(error).__name__}: {first_line}"
+            raise EvaluationError(f"The function raised {reason}.{hint} The parameters were: {listing}.") from error
+
+
+def _traits(derivatives: object, *, has_residuals: bool, is_noisy: bool) -> ObjectiveTraits:
+    return ObjectiveTraits(
+        has_residuals=has_residuals,
+        has_derivatives=derivatives != "differences",
+        is_traceable=derivatives == "jax",
+        is_noisy=is_noisy,
+    )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import ParameterError
+from fieldfit.errors import ParameterError, SettingsError
 from fieldfit.parameters import Parameters
 from fieldfit.typing import Matrix, Vector
 
@@ -29,11 +29,14 @@ class ObjectiveTraits:
         has_residuals: It is a sum of squares and hands out the residual vector.
         has_derivatives: It computes its own Jacobian or gradient; otherwise differences are taken.
         is_traceable: JAX can trace it end to end.
+        is_noisy: Two evaluations at one point may differ, or rounding is far above that of 64 bits, so differences and
+            tests of stationarity say little.
     """
 
     has_residuals: bool
     has_derivatives: bool
     is_traceable: bool = False
+    is_noisy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,7 @@ class Evaluation:
         is_stale: The residuals under `state` differ from these (a pairing has changed): evaluate again once accepted.
         note: News for the progress display, such as a pairing that changed; empty if none.
         failure: Why it could not be evaluated; None if it could.
+        n_differences: Further evaluations that were made for differences.
     """
 
     cost: float
@@ -59,6 +63,7 @@ class Evaluation:
     is_stale: bool = False
     note: str = ""
     failure: str | None = None
+    n_differences: int = 0
 
     @property
     def score(self) -> float:
@@ -118,6 +123,23 @@ class AbstractObjective(ABC):
     def term_slices(self) -> Mapping[str, slice]:
         """Return which residuals belong to which term, by name; empty for a scalar."""
 
+    def traced(self, values: Any) -> Any:
+        """Return residuals or scalar of traced values, inside a function that JAX compiles.
+
+        Args:
+            values: All elements of `parameters` in physical units, a traced array of shape (elements,).
+
+        Returns:
+            A traced array, shape (m,) or ().
+
+        Raises:
+            SettingsError: The objective is not traceable.
+        """
+        raise SettingsError(
+            f"{type(self).__name__} cannot be traced by JAX. Use an optimizer that runs outside the graph, such as "
+            "LeastSquaresOptimizer or ScipyOptimizer."
+        )
+
 
 class ObjectiveFunction(AbstractObjective):
     """The sum of several objectives over the union of their parameters.
@@ -145,6 +167,11 @@ class ObjectiveFunction(AbstractObjective):
         }
 
     @property
+    def terms(self) -> Mapping[str, AbstractObjective]:
+        """Name to term."""
+        return dict(self._terms)
+
+    @property
     def parameters(self) -> Parameters:
         return self._parameters
 
@@ -155,6 +182,7 @@ class ObjectiveFunction(AbstractObjective):
             has_residuals=traits[0].has_residuals,
             has_derivatives=all(entry.has_derivatives for entry in traits),
             is_traceable=all(entry.is_traceable for entry in traits),
+            is_noisy=any(entry.is_noisy for entry in traits),
         )
 
     def initial_state(self) -> dict[str, Any]:
@@ -170,6 +198,7 @@ class ObjectiveFunction(AbstractObjective):
             "is_stale": any(part.is_stale for part in parts.values()),
             "note": "; ".join(part.note for part in parts.values() if part.note),
             "failure": "; ".join(f"{name}: {part.failure}" for name, part in parts.items() if part.failure) or None,
+            "n_differences": sum(part.n_differences for part in parts.values()),
         }
         if rest["failure"]:
             return Evaluation(np.nan, **rest)
@@ -190,6 +219,12 @@ class ObjectiveFunction(AbstractObjective):
                 slices[f"{name}.{label}" if len(own) > 1 else name] = slice(start + part.start, start + part.stop)
             start += max(part.stop for part in own.values()) if own else 0
         return slices
+
+    def traced(self, values: Any) -> Any:
+        import jax.numpy as jnp
+
+        parts = [term.traced(values[self._columns[name]]) for name, term in self._terms.items()]
+        return jnp.concatenate(parts) if self.traits.has_residuals else sum(parts)
 
     def _spread(self, derivatives: Mapping[str, np.ndarray | None]) -> list[np.ndarray] | None:
         """Put the columns of every term where they belong among all parameters; None if a term has no derivatives."""

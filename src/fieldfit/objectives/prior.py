@@ -52,7 +52,7 @@ class Prior(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
+        return ObjectiveTraits(has_residuals=True, has_derivatives=True, is_traceable=True)
 
     def initial_state(self) -> None:
         return None
@@ -62,6 +62,9 @@ class Prior(AbstractObjective):
 
     def residuals(self, values: Vector) -> Vector:
         """Return the residuals at given values of all elements, shape (free elements,)."""
+        return self.jacobian @ (values - self._reference)
+
+    def traced(self, values: Any) -> Any:
         return self.jacobian @ (values - self._reference)
 
     def term_slices(self) -> dict[str, slice]:

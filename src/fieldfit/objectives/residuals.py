@@ -55,27 +55,36 @@ class Goal:
         Raises:
             SettingsError: Prediction and goal differ in size.
         """
-        prediction = self._matched(prediction)
+        return self._residuals(prediction, np)
+
+    def traced_residuals(self, prediction: Any) -> Any:
+        """Return the residuals of a traced prediction, shape (m,)."""
+        import jax.numpy as jnp
+
+        return self._residuals(prediction, jnp)
+
+    def _residuals(self, prediction: Any, numpy: Any) -> Any:
+        prediction = self._matched(prediction, numpy)
         if self.bounds is None:
             return self._factor * (prediction - (0.0 if self.target is None else np.ravel(self.target)))
         lower, upper = self._limits
-        return self._factor * (np.maximum(prediction - upper, 0.0) + np.minimum(prediction - lower, 0.0))
+        return self._factor * (numpy.maximum(prediction - upper, 0.0) + numpy.minimum(prediction - lower, 0.0))
 
     def jacobian(self, prediction: Vector, derivatives: Matrix) -> Matrix:
         """Return the derivatives of the residuals from those of the prediction, shape (m, n)."""
-        prediction = self._matched(prediction)
+        prediction = self._matched(prediction, np)
         factor = np.broadcast_to(self._factor, prediction.shape)
         if self.bounds is not None:
             lower, upper = self._limits
             factor = factor * ((prediction > upper) | (prediction < lower))
         return factor[:, None] * derivatives
 
-    def _matched(self, prediction: Vector) -> Vector:
+    def _matched(self, prediction: Any, numpy: Any) -> Any:
         """Return the prediction in the size of the residuals."""
         if self._size in (1, prediction.size):
             return prediction
         if prediction.size == 1:
-            return np.broadcast_to(prediction, self._size)
+            return numpy.broadcast_to(prediction, self._size)
         raise SettingsError(
             f"The model predicts {prediction.size} numbers, but the goal has {self._size} (target, bounds, weight or "
             "normalization). Give one for each prediction, or one for all."

@@ -19,6 +19,7 @@ Choices measured by `benchmarks/least_squares.py`, in evaluations on 37 unbounde
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +36,10 @@ from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
 ZERO_COST = EPS**1.5
-"""A cost below this fraction of the first one (and below EPS) is zero but for rounding: no relative test meets it."""
+"""A cost below this fraction of the first one may be zero but for rounding: no relative test meets it."""
+
+ZERO_RESIDUAL = EPS**0.5
+"""Residuals are zero only if they are also below this fraction of what the variables contribute to them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ class LeastSquaresState:
         curvature: What the last trial said about second derivatives; None if nothing.
         radius: Delta.
         alpha: Levenberg-Marquardt parameter of the last step; first guess for the next.
-        first_cost: Cost at the start.
+        first: The start and its cost, which tell what is zero but for rounding.
         n_failures: Failed evaluations since the last that succeeded.
         turn: What the last trial came to.
     """
@@ -87,7 +91,7 @@ class LeastSquaresState:
     curvature: Curvature | None
     radius: float
     alpha: float
-    first_cost: float
+    first: tuple[Vector, float]
     n_failures: int
     turn: Turn
 
@@ -112,7 +116,7 @@ class LeastSquaresOptimizer(AbstractOptimizer):
             never.
         gtol: Stop when the relative offset is below this: the square root of the fraction of the cost that a full
             Gauss-Newton step would take off; None: never.
-        max_iterations: Most trials, accepted or not.
+        maxiter: Most trials, accepted or not.
         initial_radius: First radius as a multiple of ||D x0||.
         factorization: "qr", "svd" or "cholesky"; see `fieldfit.optimizers.trust_region`.
 
@@ -132,7 +136,7 @@ class LeastSquaresOptimizer(AbstractOptimizer):
     ftol: float | None = 1e-8
     xtol: float | None = 1e-8
     gtol: float | None = 1e-8
-    max_iterations: int = 500
+    maxiter: int = 500
     initial_radius: float = 1.0
     factorization: str = "qr"
 
@@ -141,8 +145,8 @@ class LeastSquaresOptimizer(AbstractOptimizer):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value < 1.0:
                 raise SettingsError(f"{name} = {value} is not in [0, 1). Give a small number, or None to disable it.")
-        if self.max_iterations < 1:
-            raise SettingsError(f"max_iterations = {self.max_iterations} leaves nothing to do. Give at least 1.")
+        if self.maxiter < 1:
+            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
         if not (self.initial_radius > 0.0 and np.isfinite(self.initial_radius)):
             raise SettingsError(f"initial_radius = {self.initial_radius} is not positive. Give a number such as 1.")
         if self.factorization not in FACTORIZATIONS:
@@ -158,13 +162,11 @@ class LeastSquaresOptimizer(AbstractOptimizer):
 
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         state = self.init(problem, start)
-        wants_stop = _tell(problem, state)
-        message = self.status(state)
-        while message is None and not wants_stop:
+        _tell(problem, state)
+        while (message := self.status(state)) is None:
             state = self.step(problem, state)
-            wants_stop = _tell(problem, state)
-            message = self.status(state)
-        return Outcome(message or "observer asked to stop", state.iteration)
+            _tell(problem, state)
+        return Outcome(message, state.iteration)
 
     def init(self, problem: Recorder, start: Evaluation) -> LeastSquaresState:
         """Return the state of the start.
@@ -175,14 +177,15 @@ class LeastSquaresOptimizer(AbstractOptimizer):
         """
         x = problem.x0.copy()
         start = _refresh(problem, x, start)
-        residuals, jacobian = _linearization(start)
-        scale = column_scale(jacobian, np.zeros(x.size))
-        length = norm(scale * x)
+        f, J = _linearization(start)
+        D = column_scale(J)
         # At the origin the residuals set the size: a move of ||f|| in D x can change them by as much as they are.
-        radius = self.initial_radius * (length or norm(residuals) or 1.0)
-        model = local_model(x, residuals, jacobian, scale, (problem.lower, problem.upper), self.factorization)
-        turn = Turn(0.0, np.inf, 0.0, np.inf, np.inf, True, start.note)
-        return LeastSquaresState(0, x, start, scale, model, None, radius, 0.0, start.cost, 0, turn)
+        radius = self.initial_radius * (norm(D * x) or norm(f) or 1.0)
+        is_bounded = bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())
+        bounds = (problem.lower, problem.upper) if is_bounded else None
+        model = local_model(x, f, J, D, bounds, self.factorization)
+        turn = Turn(0.0, math.inf, 0.0, math.inf, math.inf, True, start.note)
+        return LeastSquaresState(0, x, start, D, model, None, radius, 0.0, (x, start.cost), 0, turn)
 
     def step(self, problem: Recorder, state: LeastSquaresState) -> LeastSquaresState:
         """Evaluate one trial point and return the state after it.
@@ -212,7 +215,7 @@ class LeastSquaresOptimizer(AbstractOptimizer):
         """Return what an accepted trial changes."""
         found = _refresh(problem, x, trial)
         f, J = _linearization(found)
-        D = column_scale(J, state.column_scale)
+        D = np.maximum(column_scale(J), state.column_scale)
         return {
             "x": x,
             "evaluation": found,
@@ -228,17 +231,17 @@ def propose(state: LeastSquaresState) -> tuple[Vector, float, float]:
     """Return the next step in the variables of the model, the reduction it promises, and its alpha."""
     model, Delta = state.model, state.radius
     exact = exact_step(model.factors, model.g_h, Delta, alpha=state.alpha)
-    p_h, predicted = select_step(model, exact.p, Delta)
-    if state.curvature is None:
-        return p_h, predicted, exact.alpha
-    accelerated = accelerate(model, state.curvature, p_h, solve=exact.solve, Delta=Delta)
-    return (*(accelerated or (p_h, predicted)), exact.alpha)
+    p_h = select_step(model, exact.p, Delta)
+    if state.curvature is not None:
+        accelerated = accelerate(model, state.curvature, p_h, solve=exact.solve, Delta=Delta)
+        if accelerated is not None:
+            return (*accelerated, exact.alpha)
+    return p_h, -model.value(p_h), exact.alpha
 
 
-def column_scale(jacobian: Matrix, previous: Vector) -> Vector:
-    """Return D, the lengths of the Jacobian's columns, shape (n,)."""
-    D = np.maximum(np.sqrt(np.einsum("ij,ij->j", jacobian, jacobian)), previous)
-    return np.where(D > 0.0, D, 1.0)
+def column_scale(jacobian: Matrix) -> Vector:
+    """Return the lengths of the columns of a Jacobian, shape (n,)."""
+    return np.sqrt(np.einsum("ij,ij->j", jacobian, jacobian))
 
 
 def _try(problem: Recorder, x: Vector, current: Evaluation) -> Evaluation:
@@ -278,25 +281,26 @@ def _stayed(state: LeastSquaresState, x: Vector, trial: Evaluation) -> dict[str,
 
 def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: float) -> Turn:
     step, D = x - state.x, state.column_scale
-    actual = state.evaluation.cost - trial.cost if trial.is_finite else -np.inf
-    ratio = actual / predicted if predicted > 0.0 else -np.inf
+    is_finite = trial.is_finite
+    actual = state.evaluation.cost - trial.cost if is_finite else -math.inf
+    ratio = actual / predicted if predicted > 0.0 else -math.inf
     length, scaled_step = norm(D * state.x), norm(D * step)
-    failure = f"evaluation failed: {trial.failure or 'its derivatives are not finite'}"
+    failure = "" if is_finite else f"evaluation failed: {trial.failure or 'its derivatives are not finite'}"
     return Turn(
         reduction=actual if ratio > 0.0 else 0.0,
         predicted=predicted,
         ratio=ratio,
         step_norm=norm(step),
-        relative_step=scaled_step / length if length > 0.0 else np.inf if scaled_step > 0.0 else 0.0,
+        relative_step=scaled_step / length if length > 0.0 else math.inf if scaled_step > 0.0 else 0.0,
         is_accepted=ratio > 0.0,
-        note=trial.note if trial.is_finite else failure,
+        note=failure or trial.note,
     )
 
 
 def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:
     cost, turn = state.evaluation.cost, state.turn
-    if cost <= min(EPS, ZERO_COST * state.first_cost):
-        return f"the cost is zero to rounding: {cost:.3g}, from {state.first_cost:.3g}"
+    if _is_zero(state):
+        return f"the cost is zero to rounding: {cost:.3g}, from {state.first[1]:.3g}"
     if options.gtol is not None and state.model.offset <= options.gtol:
         return f"gtol: the relative offset {state.model.offset:.2e} is below {options.gtol:g}"
     if options.ftol is not None and turn.ratio > 0.25 and turn.reduction < options.ftol * cost:
@@ -309,23 +313,33 @@ def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str 
     return None
 
 
+def _is_zero(state: LeastSquaresState) -> bool:
+    (x0, first_cost), cost = state.first, state.evaluation.cost
+    if cost > ZERO_COST * first_cost:
+        return False
+    # A start far off makes any minimum a tiny fraction of its cost; what the variables contribute now is no such
+    # accident. The start counts too: variables may end at zero.
+    f, J = _linearization(state.evaluation)
+    D = column_scale(J)
+    return norm(f) <= ZERO_RESIDUAL * (norm(D * x0) + norm(D * state.x))
+
+
 def _exhausted(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:
     smallest = EPS if options.xtol is None else options.xtol
     if state.turn.relative_step < smallest:
         return f"the step became too small after {state.n_failures} failed evaluations: {state.turn.note}"
-    if state.iteration >= options.max_iterations:
-        return f"max_iterations reached: {options.max_iterations}"
+    if state.iteration >= options.maxiter:
+        return f"maxiter reached: {options.maxiter}"
     return None
 
 
-def _tell(problem: Recorder, state: LeastSquaresState) -> bool:
+def _tell(problem: Recorder, state: LeastSquaresState) -> None:
     if not problem.is_observed:
-        return False
+        return
     f, J = _linearization(state.evaluation)
     projected = projected_gradient(state.x, J.T @ f, problem.lower, problem.upper)
-    return problem.tell(
+    problem.tell(
         state.x,
-        iteration=state.iteration,
         cost=state.evaluation.cost,
         reduction=state.turn.reduction,
         step_norm=state.turn.step_norm,

@@ -52,7 +52,7 @@ class ScipyOptimizer(AbstractOptimizer):
 
     Args:
         method: "L-BFGS-B", or for residuals "trf", "dogbox", "lm", "least_squares" (the same as "trf").
-        max_iterations: Most iterations; for the methods on residuals, most evaluations.
+        maxiter: Most iterations; for the methods on residuals, most evaluations.
         ftol: Relative change of the cost that ends the run; None: SciPy's own value, and for residuals none.
         xtol: Relative change of x that ends the run, for the methods on residuals; None: none.
         gtol: Largest element of the scaled gradient that ends the run; None as for ftol.
@@ -70,7 +70,7 @@ class ScipyOptimizer(AbstractOptimizer):
     """
 
     method: str = "L-BFGS-B"
-    max_iterations: int = 500
+    maxiter: int = 500
     ftol: float | None = 1e-8
     xtol: float | None = 1e-8
     gtol: float | None = 1e-8
@@ -85,8 +85,8 @@ class ScipyOptimizer(AbstractOptimizer):
                 raise SettingsError(f"{name} = {value} is not between 0 and 1. Give a small number, or None.")
         if self.ftol is self.xtol is self.gtol is None:
             raise SettingsError("ftol, xtol and gtol are all None, so nothing would end the run. Give one of them.")
-        if self.max_iterations < 1:
-            raise SettingsError(f"max_iterations = {self.max_iterations} leaves nothing to do. Give at least 1.")
+        if self.maxiter < 1:
+            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
 
     @property
     def name(self) -> str:
@@ -99,16 +99,15 @@ class ScipyOptimizer(AbstractOptimizer):
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         self._check(problem, start)
         dialogue = _Dialogue(problem, start)
-        if dialogue.tell(problem.x0, start):
-            return Outcome("observer asked to stop", 0)
+        dialogue.tell(problem.x0, start)
         solve = {"L-BFGS-B": self._minimize, "lm": self._levenberg_marquardt}.get(self.method, self._least_squares)
         if dialogue.needs_restart:
             dialogue.restart()
         message = solve(dialogue)
-        while dialogue.needs_restart and dialogue.iteration < self.max_iterations:
+        while dialogue.needs_restart and dialogue.iteration < self.maxiter:
             dialogue.restart()
             message = solve(dialogue)
-        return Outcome("observer asked to stop" if dialogue.is_stopped else message, dialogue.iteration)
+        return Outcome(message, dialogue.iteration)
 
     def _minimize(self, dialogue: _Dialogue) -> str:
         problem = dialogue.problem
@@ -120,7 +119,7 @@ class ScipyOptimizer(AbstractOptimizer):
             method=self.method,
             bounds=list(zip(problem.lower, problem.upper, strict=True)),
             callback=dialogue.callback,
-            options={"maxiter": self.max_iterations - dialogue.iteration, **tolerances, **self.options},
+            options={"maxiter": self.maxiter - dialogue.iteration, **tolerances, **self.options},
         )
         return str(found.message)
 
@@ -154,7 +153,7 @@ class ScipyOptimizer(AbstractOptimizer):
         smallest = float(np.finfo(float).eps) if self.method == "lm" else None
         given = {"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}
         tolerances = {name: smallest if value is None else value for name, value in given.items()}
-        return {"x_scale": "jac", "max_nfev": self.max_iterations, **tolerances, **self.options}
+        return {"x_scale": "jac", "max_nfev": self.maxiter, **tolerances, **self.options}
 
     def _check(self, problem: Recorder, start: Evaluation) -> None:
         bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
@@ -184,7 +183,6 @@ class _Dialogue:
     def __init__(self, problem: Recorder, start: Evaluation) -> None:
         self.problem = problem
         self.iteration = 0
-        self.is_stopped = False
         self.needs_restart = start.is_stale
         self.x, self._accepted = problem.x0.copy(), start
         self._last_x, self._last = self.x, start
@@ -227,15 +225,15 @@ class _Dialogue:
         """Accept a point and tell it.
 
         Raises:
-            StopIteration: An observer asked to stop, or SciPy has to be started again.
+            StopIteration: SciPy has to be started again.
         """
         found = self._evaluate(x, derivatives=True)
         self.iteration += 1
-        self.is_stopped = self.tell(x, found)
-        if self.is_stopped or self.needs_restart:
+        self.tell(x, found)
+        if self.needs_restart:
             raise StopIteration
 
-    def tell(self, x: Vector, found: Evaluation) -> bool:
+    def tell(self, x: Vector, found: Evaluation) -> None:
         """Tell a step from the accepted point to x, and accept it if it is another point."""
         is_accepted = self.iteration == 0 or not self.is_at(x)
         gradient = found.gradient if found.gradient is not None else np.full(x.size, np.nan)
@@ -250,7 +248,7 @@ class _Dialogue:
         }
         if is_accepted and self.iteration > 0:
             self._accept(x, found)
-        return self.problem.tell(x, iteration=self.iteration, **news)
+        self.problem.tell(x, **news)
 
     def is_at(self, x: Vector) -> bool:
         """Whether a point is the accepted one."""

@@ -22,8 +22,8 @@ equation is the minimiser of
 
     q(p_h) = 0.5 ||J_h p_h||^2 + 0.5 p_h^T C p_h + g_h^T p_h,   J_h = J diag(d),  g_h = d g,  C = diag(g v' / D) >= 0,
 
-a least-squares problem again, with the matrix A = [J_h; sqrt(C)] and the right-hand side [f; 0]. The module
-`fieldfit.optimizers.exact_steps` minimises it in the ball.
+which the module `fieldfit.optimizers.exact_steps` minimises in the ball. A variable that nothing feels (D_j = 0) gets
+d_j = 0 and stays. Where no variable has a bound, d = 1 / D, C = 0, and all about bounds is left out.
 
 Steps
 -----
@@ -38,13 +38,18 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
 from fieldfit.optimizers.exact_steps import AbstractFactors, factorize, norm
 from fieldfit.typing import Matrix, Vector
+
+Bounds: TypeAlias = tuple[Vector, Vector] | None
+"""Lower and upper bounds, shape (n,) each; None where all are infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,21 +59,21 @@ class LocalModel:
     Args:
         x: The point, inside the bounds, shape (n,).
         f: Residuals there, shape (m,).
-        bounds: Lower and upper bounds, shape (n,) each.
+        bounds: Lower and upper bounds.
         d: Scaling of the variables, shape (n,); 0 for one that cannot move.
         J_h: J diag(d), shape (m, n).
         g_h: d g, shape (n,).
-        C: Diagonal of the term that the bounds add, shape (n,).
-        factors: Of [J_h; sqrt(C)].
+        C: Diagonal of the term that the bounds add, shape (n,); None for zeros.
+        factors: Of the model.
     """
 
     x: Vector
     f: Float[np.ndarray, " m"]
-    bounds: tuple[Vector, Vector]
+    bounds: Bounds
     d: Vector
     J_h: Matrix
     g_h: Vector
-    C: Vector
+    C: Vector | None
     factors: AbstractFactors
 
     @property
@@ -78,41 +83,53 @@ class LocalModel:
         It is the sine of the angle by which f is not yet orthogonal to the tangent space (Bates, Watts 1981,
         doi:10.1080/00401706.1981.10486262), the same in any units of x and f.
         """
-        squares = float(self.f @ self.f)
-        return float(np.sqrt(2.0 * self.factors.gain / squares)) if squares > 0.0 else 0.0
+        squares = float(self.f.dot(self.f))
+        return math.sqrt(2.0 * self.factors.gain / squares) if squares > 0.0 else 0.0
 
     def value(self, p_h: Vector) -> float:
         """Return q(p_h)."""
-        J_p = self.J_h @ p_h
-        return float(0.5 * (J_p @ J_p) + 0.5 * (self.C * p_h) @ p_h + self.g_h @ p_h)
+        J_p = self.J_h.dot(p_h)
+        return 0.5 * float(J_p.dot(J_p)) + self.bound_term(p_h, p_h) + float(self.g_h.dot(p_h))
+
+    def bound_term(self, p_h: Vector, r_h: Vector) -> float:
+        """Return 0.5 p_h^T C r_h."""
+        return 0.0 if self.C is None else 0.5 * float((self.C * p_h).dot(r_h))
 
     def is_inside(self, p_h: Vector) -> bool:
         """Whether a step stays inside the bounds."""
+        if self.bounds is None:
+            return True
         x = self.x + self.d * p_h
-        return bool((x >= self.bounds[0]).all() and (x <= self.bounds[1]).all())
+        return bool(((x >= self.bounds[0]) & (x <= self.bounds[1])).all())
 
 
-def local_model(
-    x: Vector, f: Float[np.ndarray, " m"], J: Matrix, D: Vector, bounds: tuple[Vector, Vector], method: str
-) -> LocalModel:
+def local_model(x: Vector, f: Float[np.ndarray, " m"], J: Matrix, D: Vector, bounds: Bounds, method: str) -> LocalModel:
     """Build the model around a point.
 
     Args:
         x: Point inside the bounds, shape (n,).
         f: Residuals, shape (m,).
         J: Jacobian, shape (m, n).
-        D: Lengths by which variables are measured, shape (n,).
-        bounds: Lower and upper bounds, shape (n,) each.
+        D: Lengths by which variables are measured, at least 0, shape (n,).
+        bounds: Lower and upper bounds.
         method: Factorization, see `factorize`.
     """
-    g = J.T @ f
-    v, dv = coleman_li(x, g, D, bounds)
-    d = np.sqrt(v) / D
-    J_h, C = J * d, g * dv / D
-    # A variable on its bound has an empty column; any diagonal keeps its step at zero.
-    C = np.where((v == 0.0) & (C == 0.0), 1.0, C)
-    A = np.concatenate([J_h, np.diag(np.sqrt(C))]) if C.any() else J_h
-    return LocalModel(x, f, bounds, d, J_h, d * g, C, factorize(A, f, method))
+    g = J.T.dot(f)
+    if bounds is None:
+        d, C = _reciprocal(D), None
+    else:
+        v, dv = coleman_li(x, g, D, bounds)
+        reciprocal = _reciprocal(D)
+        d, C = np.sqrt(v) * reciprocal, g * dv * reciprocal
+        # A variable on its bound has an empty column; any diagonal keeps its step at zero.
+        C = np.where((d == 0.0) & (C == 0.0), 1.0, C)
+        C = C if C.any() else None
+    J_h = J * d
+    return LocalModel(x, f, bounds, d, J_h, d * g, C, factorize(J_h, f, C, method))
+
+
+def _reciprocal(D: Vector) -> Vector:
+    return 1.0 / D if D.all() else np.divide(1.0, D, out=np.zeros_like(D), where=D > 0.0)
 
 
 def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
@@ -123,7 +140,7 @@ def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector]) -
     return np.where(is_scaled, way * D, 1.0), np.where(is_scaled, np.sign(g), 0.0)
 
 
-def select_step(model: LocalModel, p_h: Vector, Delta: float) -> tuple[Vector, float]:
+def select_step(model: LocalModel, p_h: Vector, Delta: float) -> Vector:
     """Keep a step inside the bounds: cut it, reflect it or take the gradient's direction, whichever the model prefers.
 
     Args:
@@ -132,35 +149,37 @@ def select_step(model: LocalModel, p_h: Vector, Delta: float) -> tuple[Vector, f
         Delta: Radius.
 
     Returns:
-        The chosen step in the variables of the model, shape (n,), and the reduction of F it promises.
+        The chosen step in the variables of the model, shape (n,).
     """
-    if model.is_inside(p_h):
-        return p_h, -model.value(p_h)
+    if model.bounds is None or model.is_inside(p_h):
+        return p_h
     # Going a little less than all the way keeps iterates inside; near the solution nearly all of it is wanted.
     theta = max(0.995, 1.0 - model.offset)
     way, hits = way_to_bound(model.x, model.d * p_h, model.bounds)
-    candidates = [theta * way * p_h, _gradient_step(model, Delta, theta)]
+    candidates = [theta * way * p_h, _gradient_step(model, Delta, theta=theta)]
     reflected = _reflected_step(model, way * p_h, np.where(hits, -p_h, p_h), Delta, theta=theta)
     if reflected is not None:
         candidates.append(reflected)
-    values = [model.value(candidate) for candidate in candidates]
-    best = int(np.argmin(values))
-    return candidates[best], -values[best]
+    return min(candidates, key=model.value)
 
 
-def way_to_bound(x: Vector, p: Vector, bounds: tuple[Vector, Vector]) -> tuple[float, np.ndarray]:
+def way_to_bound(x: Vector, p: Vector, bounds: Bounds) -> tuple[float, np.ndarray]:
     """Return the largest t for which x + t p is inside the bounds, and which variables hit them there."""
-    moving = p != 0.0
     ways = np.full(x.size, np.inf)
-    target = np.where(p > 0.0, bounds[1], bounds[0])
-    ways[moving] = (target[moving] - x[moving]) / p[moving]
-    way = float(np.min(ways, initial=np.inf))
+    if bounds is None:
+        return np.inf, ways == 0.0
+    np.divide(np.where(p > 0.0, bounds[1], bounds[0]) - x, p, out=ways, where=p != 0.0)
+    way = float(ways.min())
     return way, ways == way
 
 
-def strictly_inside(x: Vector, bounds: tuple[Vector, Vector]) -> Vector:
+def strictly_inside(x: Vector, bounds: Bounds) -> Vector:
     """Move what rounding put on or beyond a bound to the nearest number inside."""
+    if bounds is None:
+        return x
     lb, ub = bounds
+    if ((x > lb) & (x < ub)).all():
+        return x
     inside = np.clip(x, np.nextafter(lb, ub), np.nextafter(ub, lb))
     return np.where(lb == ub, lb, inside)
 
@@ -180,7 +199,7 @@ def update_radius(Delta: float, *, ratio: float, length: float) -> float:
     return Delta
 
 
-def _gradient_step(model: LocalModel, Delta: float, theta: float) -> Vector:
+def _gradient_step(model: LocalModel, Delta: float, *, theta: float) -> Vector:
     direction = -model.g_h
     length = norm(direction)
     if length == 0.0:
@@ -193,7 +212,7 @@ def _reflected_step(
     model: LocalModel, to_bound_h: Vector, direction: Vector, Delta: float, *, theta: float
 ) -> Vector | None:
     """Go to the bound, then on in the mirrored direction to the best point; None if there is no way to go."""
-    on_bound = np.clip(model.x + model.d * to_bound_h, *model.bounds)
+    on_bound = strictly_inside(model.x + model.d * to_bound_h, model.bounds)
     way, _ = way_to_bound(on_bound, model.d * direction, model.bounds)
     to_edge = _way_to_edge(to_bound_h, direction, Delta)
     reach = min(way, to_edge)
@@ -208,16 +227,17 @@ def _reflected_step(
 
 def _way_to_edge(p: Vector, direction: Vector, Delta: float) -> float:
     """Return t >= 0 with ||p + t direction|| = Delta, for p inside the ball."""
-    a, b, c = direction @ direction, p @ direction, min(float(p @ p) - Delta**2, 0.0)
-    root = np.sqrt(b * b - a * c)
+    a, b = float(direction.dot(direction)), float(p.dot(direction))
+    c = min(float(p.dot(p)) - Delta**2, 0.0)
+    root = math.sqrt(b * b - a * c)
     # The form without cancellation, whichever the sign of b.
-    return float(-c / (b + root)) if b > 0.0 else float((root - b) / a)
+    return -c / (b + root) if b > 0.0 else (root - b) / a
 
 
 def _best_along(model: LocalModel, p: Vector, direction: Vector, interval: tuple[float, float]) -> Vector:
     """Return the minimiser of the model on p + t direction, t in an interval."""
-    J_direction, C_direction = model.J_h @ direction, model.C * direction
-    curvature = float(J_direction @ J_direction + C_direction @ direction)
-    slope = float(J_direction @ (model.J_h @ p) + C_direction @ p + model.g_h @ direction)
+    J_direction = model.J_h.dot(direction)
+    curvature = float(J_direction.dot(J_direction)) + 2.0 * model.bound_term(direction, direction)
+    slope = float(J_direction.dot(model.J_h.dot(p)) + model.g_h.dot(direction)) + 2.0 * model.bound_term(p, direction)
     t = -slope / curvature if curvature > 0.0 else interval[1]
     return p + min(max(t, interval[0]), interval[1]) * direction

@@ -27,6 +27,9 @@ class ParameterSpace:
         lower: Lower bounds on x, those of followers included, shape (n,).
         upper: Upper bounds on x, shape (n,).
         scale: Physical change per unit of x, shape (n,).
+        constant: Physical value of each element that does not vary, 0 for the others, shape (elements,).
+        multiplier: Physical change of each element per unit of its variable, 0 for fixed ones, shape (elements,).
+        source: Index in x of the variable that moves each element, -1 for fixed ones, shape (elements,).
 
     Raises:
         ParameterError: Nothing is free, or the bounds of tied parameters exclude each other.
@@ -41,10 +44,10 @@ class ParameterSpace:
         self.labels = tuple(label for label, is_free in zip(parameters.labels, free, strict=True) if is_free)
         self.scale: Vector = scales[free]
         self._free = np.flatnonzero(free)
-        self._source, factor = _sources(parameters)
-        follows = self._source >= 0
-        self._multiplier = np.where(follows, factor * self.scale[self._source], 0.0)
-        self._constant = np.where(follows, 0.0, parameters.flat)
+        self.source, factor = _sources(parameters)
+        follows = self.source >= 0
+        self.multiplier = np.where(follows, factor * self.scale[self.source], 0.0)
+        self.constant = np.where(follows, 0.0, parameters.flat)
         self._followers = np.flatnonzero(follows & ~free)
         self.lower, self.upper = self._bounds(follows)
         start = parameters.flat[free] / self.scale
@@ -58,7 +61,7 @@ class ParameterSpace:
 
     def physical(self, x: Vector) -> Vector:
         """Return all elements of the parameters in physical units, shape (parameters.size,)."""
-        return self._constant + self._multiplier * x[self._source]
+        return self.constant + self.multiplier * x[self.source]
 
     def values(self, x: Vector) -> dict[str, np.ndarray]:
         """Return the parameters at x by name, in physical units."""
@@ -70,10 +73,10 @@ class ParameterSpace:
 
     def chain(self, derivatives: Float[np.ndarray, "... elements"]) -> Float[np.ndarray, "... n"]:
         """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
-        scaled = derivatives * self._multiplier
+        scaled = derivatives * self.multiplier
         result = scaled[..., self._free]
         for element in self._followers:
-            result[..., self._source[element]] += scaled[..., element]
+            result[..., self.source[element]] += scaled[..., element]
         return result
 
     def clip(self, x: Vector) -> Vector:
@@ -85,7 +88,7 @@ class ParameterSpace:
         given_lower = np.concatenate([entry.lower.ravel() for entry in self.parameters])
         given_upper = np.concatenate([entry.upper.ravel() for entry in self.parameters])
         for element in np.flatnonzero(follows):
-            factor, source = self._multiplier[element], self._source[element]
+            factor, source = self.multiplier[element], self.source[element]
             low, high = sorted((given_lower[element] / factor, given_upper[element] / factor))
             physical = (given_lower[element], given_upper[element])
             lower[source] = max(lower[source], _round_inwards(low, np.inf, factor, physical))

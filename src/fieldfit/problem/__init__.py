@@ -1,20 +1,28 @@
 """The question an optimizer gets, and the answer it gives."""
 
-from fieldfit.problem.observers import Observer, Step
-from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Recorder, Traits
+from fieldfit.problem.derivatives import DerivativeOptions
+from fieldfit.problem.observers import Budget, Observer, Step
+from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
 from fieldfit.problem.problem import Problem
-from fieldfit.problem.result import HistoryEntry, OptimizationResult
+from fieldfit.problem.recorder import HistoryEntry, Recorder, Run
+from fieldfit.problem.result import ConvergenceRow, OptimizationResult
 from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.verdict import Verdict
 
 __all__ = [
     "AbstractOptimizer",
+    "Budget",
+    "ConvergenceRow",
+    "DerivativeOptions",
     "HistoryEntry",
     "Observer",
     "OptimizationResult",
     "Outcome",
     "Problem",
     "Recorder",
+    "Run",
     "Step",
     "Traits",
     "VectorProblem",
+    "Verdict",
 ]

@@ -2,7 +2,7 @@
 
 An optimizer is a frozen record of options. Its `run` gets a `Recorder`, which looks like the problem, counts and keeps
 every evaluation, and tells observers about every step. `optimize` turns what came out into a result: it keeps the best
-point seen, measures optimality by itself and never reports a point worse than the start.
+point seen, finds out by itself whether that point is stationary, and never reports a point worse than the start.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ import platform
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fieldfit.diagnostics import free_variables, predicted_reduction, projected_gradient
 from fieldfit.errors import EvaluationError, SettingsError
+from fieldfit.execution import ExecutorChoice, open_executor
 from fieldfit.objectives import AbstractObjective, Evaluation
-from fieldfit.parameters import ParameterSpace
-from fieldfit.problem.observers import Observer, Step
+from fieldfit.problem.derivatives import DerivativeOptions
+from fieldfit.problem.observers import Observer
 from fieldfit.problem.problem import Problem
-from fieldfit.problem.result import HistoryEntry, OptimizationResult
+from fieldfit.problem.recorder import Interruption, Recorder, Run
+from fieldfit.problem.result import ConvergenceRow, OptimizationResult
 from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict, judge
 from fieldfit.typing import Vector
 
-STATIONARY = 1e-4
-"""A point counts as stationary if a Gauss-Newton step would gain less than this fraction of its cost."""
-
-PERFECT = float(np.finfo(float).eps)
-"""A cost below this, and below this fraction of the first one, counts as zero: no fraction of it says anything."""
+LISTED_FAILURES = 5
+"""Failures that a result quotes in full; of the rest it says how many there were."""
 
 
 @dataclass(frozen=True)
@@ -42,96 +40,47 @@ class Traits:
     Args:
         needs_residuals: It works on the residual vector only.
         needs_gradient: It uses first derivatives.
+        needs_hessian: It uses second derivatives too.
+        needs_tracing: It runs inside one compiled program, so JAX must be able to trace the objective.
+        needs_bounds: It searches between bounds, so every variable must have both.
+        needs_finite_start: It cannot begin where the objective cannot be evaluated.
         handles_bounds: It never evaluates outside bounds.
+        is_global: It looks beyond the basin of its start.
+        is_stochastic: It draws random numbers; the same seed gives the same bits.
+        is_parallel: It evaluates independent points, over an executor if there is one.
         is_resumable: A run continued from its state equals an uninterrupted one.
     """
 
     needs_residuals: bool = False
     needs_gradient: bool = True
+    needs_hessian: bool = False
+    needs_tracing: bool = False
+    needs_bounds: bool = False
+    needs_finite_start: bool = True
     handles_bounds: bool = False
+    is_global: bool = False
+    is_stochastic: bool = False
+    is_parallel: bool = False
     is_resumable: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an optimizer ended: its message and the number of its turns."""
+    """How an optimizer ended.
+
+    Args:
+        message: Why, in its own words.
+        n_iterations: Number of its turns.
+        runs: Runs of other optimizers that it is made of.
+        cycle_scores: Score after each cycle of `CyclingOptimizer`.
+        seed: Of the random numbers; None if there were none.
+    """
 
     message: str
     n_iterations: int
-
-
-class Recorder:
-    """A problem that remembers: evaluations, accepted points, the best of them, failures.
-
-    It has the attributes and the `evaluate` of `VectorProblem`; optimizers take one for the other.
-    """
-
-    def __init__(self, problem: VectorProblem, observers: Sequence[Observer]) -> None:
-        self.problem = problem
-        self.x0, self.lower, self.upper = problem.x0, problem.lower, problem.upper
-        self.labels = problem.labels
-        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
-        self.best_x, self.best = problem.x0, Evaluation(np.inf)
-        self.history: list[HistoryEntry] = []
-        self.failures: dict[str, int] = {}
-        self._observers = tuple(observers)
-
-    @property
-    def n_evaluations(self) -> int:
-        """Evaluations so far."""
-        return len(self.history)
-
-    @property
-    def is_observed(self) -> bool:
-        """Whether anyone listens to `tell`."""
-        return bool(self._observers)
-
-    def initial_state(self) -> Any:
-        """Return the state of the first evaluation."""
-        return self.problem.initial_state()
-
-    def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
-        """Evaluate, count and remember; see `VectorProblem.evaluate`."""
-        found = self.problem.evaluate(x, state, derivatives=derivatives)
-        self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives))
-        if found.failure:
-            self.failures[found.failure] = self.failures.get(found.failure, 0) + 1
-        elif found.is_finite and (
-            found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None)
-        ):
-            self.best_x, self.best = x.copy(), found
-        return found
-
-    def accept(self) -> None:
-        """Mark the last evaluation as one that was accepted."""
-        last = self.history[-1]
-        self.history[-1] = HistoryEntry(last.evaluation, last.cost, True, last.has_derivatives)
-
-    def rebase(self, x: Vector, found: Evaluation) -> None:
-        """Make a point the best one although its cost may have risen: its residuals mean something new (`is_stale`)."""
-        self.best_x, self.best = x.copy(), found
-
-    def tell(self, x: Vector, *, iteration: int, **news: Any) -> bool:
-        """Tell every observer about a step.
-
-        Args:
-            x: Current point, shape (n,).
-            iteration: Number of the turn.
-            **news: The other fields of `Step`.
-
-        Returns:
-            Whether one of them asked to stop.
-        """
-        step = Step(
-            iteration=iteration,
-            n_evaluations=self.n_evaluations,
-            x=x.copy(),
-            values=self.problem.space.values(x),
-            **news,
-        )
-        # A list, not a generator: every observer hears of every step, also after one of them asked to stop.
-        answers = [observer(step) for observer in self._observers]
-        return any(answer is True for answer in answers)
+    runs: tuple[Run, ...] = ()
+    cycle_scores: tuple[float, ...] = ()
+    seed: int | None = None
 
 
 class AbstractOptimizer(ABC):
@@ -147,13 +96,18 @@ class AbstractOptimizer(ABC):
     def traits(self) -> Traits:
         """What it declares about itself."""
 
+    @property
+    def derivative_options(self) -> DerivativeOptions:
+        """Which derivatives it asks for; exact ones where there are any unless it says otherwise."""
+        return DerivativeOptions()
+
     @abstractmethod
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         """Make the cost smaller.
 
         Args:
             problem: What to evaluate, with bounds and start.
-            start: The evaluation at the start, derivatives included.
+            start: The evaluation at the start, derivatives included if it needs them.
 
         Returns:
             How it ended; the best point is in the recorder.
@@ -164,12 +118,16 @@ class AbstractOptimizer(ABC):
         problem: Problem | AbstractObjective,
         *,
         observers: Sequence[Observer] = (),
+        executor: ExecutorChoice = None,
     ) -> OptimizationResult:
         """Run to the end.
 
         Args:
             problem: The problem, or an objective with its own parameters.
             observers: Each is called with every `Step`; returning True ends the run.
+            executor: Where independent evaluations are made (starts, populations, points of finite differences): any
+                `concurrent.futures.Executor`, "threads", "processes", with ":4" for four workers, or a number of
+                processes; None: here, one after the other. The answer is the same.
 
         Returns:
             The best point seen and what is known about it.
@@ -179,43 +137,103 @@ class AbstractOptimizer(ABC):
             SettingsError: This optimizer cannot take such a problem.
         """
         problem = Problem(problem) if isinstance(problem, AbstractObjective) else problem
-        if self.traits.needs_residuals and not problem.objective.traits.has_residuals:
-            raise SettingsError(
-                f"{self.name} needs residuals, but the objective is a scalar. Give residuals, or use "
-                'ScipyOptimizer("L-BFGS-B").'
-            )
         begin = time.perf_counter()
-        recorder = Recorder(problem.vector(), observers)
-        start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=True)
-        _check_start(start)
-        recorder.accept()
-        outcome = self.run(recorder, start)
-        return _result(self.name, problem, recorder, start, outcome, time.perf_counter() - begin)
+        with open_executor(executor) as workers:
+            vector = problem.vector(derivatives=self.derivative_options, executor=workers)
+            check_traits(self, vector)
+            recorder = Recorder(vector, observers, executor=workers)
+            start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=self.traits.needs_gradient)
+            if not start.failure and start.is_finite:
+                recorder.accept()
+            elif self.traits.needs_finite_start:
+                reason = start.failure or "its derivatives are not finite"
+                raise EvaluationError(
+                    f"The objective cannot be evaluated at the start: {reason.rstrip('.')}. "
+                    "Move the start, or correct the model."
+                )
+            try:
+                outcome = self.run(recorder, start)
+            except Interruption as interruption:
+                outcome = Outcome(str(interruption), max(0, recorder.iteration))
+            best, verdict = _judge_best(vector, recorder, start)
+        finished = _Finished(start, best, outcome, verdict, time.perf_counter() - begin)
+        return _result(self.name, problem, vector, recorder, finished)
 
 
-def _check_start(start: Evaluation) -> None:
-    if start.failure or not start.is_finite:
-        reason = start.failure or "its derivatives are not finite"
-        raise EvaluationError(
-            f"The objective cannot be evaluated at the start: {reason.rstrip('.')}. "
-            "Move the start, or correct the model."
+@dataclass(frozen=True, eq=False)
+class _Finished:
+    """A run that is over: first and best evaluation, what the optimizer says, our verdict, duration [s]."""
+
+    start: Evaluation
+    best: Evaluation
+    outcome: Outcome
+    verdict: Verdict
+    wall_time: float
+
+
+def check_traits(optimizer: AbstractOptimizer, problem: VectorProblem) -> None:
+    """Refuse a problem that an optimizer cannot take.
+
+    Raises:
+        SettingsError: It lacks what the optimizer needs.
+    """
+    traits, name = optimizer.traits, optimizer.name
+    if traits.needs_residuals and not problem.has_residuals:
+        raise SettingsError(
+            f'{name} needs residuals, but the objective is a scalar. Give residuals, or use ScipyOptimizer("L-BFGS-B").'
+        )
+    if traits.needs_tracing and not problem.is_traceable:
+        raise SettingsError(
+            f"{name} is one compiled program, but JAX cannot trace the objective from end to end. Use "
+            "LeastSquaresOptimizer or ScipyOptimizer, or write every term in JAX."
+        )
+    is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
+    if np.any(is_bounded) and not traits.handles_bounds:
+        raise SettingsError(
+            f"{name} takes no bounds, but {_listed(problem.labels, is_bounded)} them. Use LeastSquaresOptimizer, or "
+            "ScipyOptimizer with L-BFGS-B, TNC, SLSQP, trust-constr, Nelder-Mead, Powell, COBYQA, COBYLA, trf or "
+            "dogbox, or remove the bounds."
+        )
+    is_open = ~(np.isfinite(problem.lower) & np.isfinite(problem.upper))
+    if np.any(is_open) and traits.needs_bounds:
+        raise SettingsError(
+            f"{name} searches between bounds, but {_listed(problem.labels, is_open)} none on one side or both. Give "
+            "finite bounds, or use an optimizer that starts from a point."
         )
 
 
-def _result(
-    name: str, problem: Problem, recorder: Recorder, start: Evaluation, outcome: Outcome, wall_time: float
-) -> OptimizationResult:
-    space: ParameterSpace = recorder.problem.space
+def _listed(labels: tuple[str, ...], chosen: np.ndarray) -> str:
+    names = [label for label, is_chosen in zip(labels, chosen, strict=True) if is_chosen]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} {'have' if len(names) > 1 else 'has'}"
+
+
+def _judge_best(problem: VectorProblem, recorder: Recorder, start: Evaluation) -> tuple[Evaluation, Verdict]:
+    """Return the best evaluation, completed by derivatives where they can be had, and whether it is stationary."""
     x, best = recorder.best_x, recorder.best
-    if best.gradient is None:
-        best = recorder.evaluate(x, best.state, derivatives=True)
-    is_perfect = best.residuals is not None and best.cost <= PERFECT * min(start.cost, 1.0)
-    optimality = 0.0 if is_perfect else _optimality(x, best, recorder)
-    parameters = problem.parameters
-    final = parameters.replace(_inside_bounds(parameters.split(space.physical(x)), problem))
+    n_evaluations = 0
+    is_cheap = problem.has_derivatives or best.residuals is not None or x.size <= MOST_TWICE_DIFFERENCED
+    if best.gradient is None and np.isfinite(best.cost) and is_cheap and not problem.is_noisy:
+        completed = problem.evaluate(x, best.state)
+        n_evaluations = 1 + completed.n_differences
+        best = completed if completed.is_finite else best
+    if best.gradient is None and not is_cheap:
+        reason = f"differences of {x.size} variables would take too many evaluations"
+        return best, Verdict("unverified", np.nan, reason, n_evaluations)
+    verdict = judge(problem, x, best, start.cost)
+    return best, replace(verdict, n_evaluations=verdict.n_evaluations + n_evaluations)
+
+
+def _result(
+    name: str, problem: Problem, vector: VectorProblem, recorder: Recorder, finished: _Finished
+) -> OptimizationResult:
+    space, parameters = vector.space, problem.parameters
+    start, best, outcome = finished.start, finished.best, finished.outcome
+    final = parameters.replace(_inside_bounds(parameters.split(space.physical(recorder.best_x)), problem))
     slices = problem.objective.term_slices()
     return OptimizationResult(
-        success=bool(optimality <= STATIONARY),
+        success=finished.verdict.word == "converged",
+        verdict=finished.verdict,
         message=outcome.message,
         method=name,
         parameters=final,
@@ -225,14 +243,19 @@ def _result(
         n_iterations=outcome.n_iterations,
         n_evaluations=recorder.n_evaluations,
         n_derivative_evaluations=sum(entry.has_derivatives for entry in recorder.history),
-        optimality=optimality,
+        n_difference_evaluations=recorder.n_differences,
         residuals=best.residuals,
         jacobian=None if best.jacobian is None else best.jacobian / space.scale,
         gradient=None if best.gradient is None else best.gradient / space.scale,
         terms={label: (_squares(start, part), _squares(best, part)) for label, part in slices.items()},
         history=tuple(recorder.history),
-        failures=tuple(f"{text} ({count} times)" if count > 1 else text for text, count in recorder.failures.items()),
-        wall_time=wall_time,
+        convergence=_convergence(recorder),
+        jac_mode=vector.derivative_modes,
+        failures=_failures(recorder),
+        runs=outcome.runs,
+        cycle_scores=outcome.cycle_scores,
+        seed=outcome.seed,
+        wall_time=finished.wall_time,
         versions=versions(),
         state=best.state,
     )
@@ -245,22 +268,32 @@ def _inside_bounds(values: dict[str, np.ndarray], problem: Problem) -> dict[str,
     }
 
 
-def _optimality(x: Vector, best: Evaluation, recorder: Recorder) -> float:
-    if best.gradient is None or not best.is_finite:
-        return np.inf
-    if best.residuals is None or best.jacobian is None:
-        projected = projected_gradient(x, best.gradient, recorder.lower, recorder.upper)
-        return float(np.max(np.abs(projected), initial=0.0)) / max(1.0, abs(best.cost))
-    if best.cost == 0.0:
-        return 0.0
-    curvature = np.sum(best.jacobian**2, axis=0)
-    is_free = free_variables(x, best.gradient, recorder.lower, recorder.upper, curvature=curvature)
-    return predicted_reduction(best.jacobian, best.residuals, is_free) / best.cost
+def _convergence(recorder: Recorder) -> tuple[ConvergenceRow, ...]:
+    """Return how far the last one and the last five accepted steps still went."""
+    points = list(recorder.accepted)
+    rows = []
+    for steps in (1, 5):
+        if len(points) > steps:
+            (before, x_before), (after, x_after) = points[-1 - steps], points[-1]
+            rows.append(ConvergenceRow(steps, _relative(before, after), _relative(x_before, x_after)))
+    return tuple(rows)
+
+
+def _relative(before: float | Vector, after: float | Vector) -> float:
+    size = float(np.max(np.abs(before)))
+    change = float(np.max(np.abs(np.subtract(after, before))))
+    return change / size if size > 0.0 else 0.0 if change == 0.0 else np.inf
+
+
+def _failures(recorder: Recorder) -> tuple[str, ...]:
+    listed = [f"{text} ({count} times)" if count > 1 else text for text, count in recorder.failures.items()]
+    hidden = len(listed) - LISTED_FAILURES
+    return (*listed[:LISTED_FAILURES], f"and {hidden} more of this kind") if hidden > 0 else tuple(listed)
 
 
 def _squares(evaluation: Evaluation, part: slice) -> float:
     if evaluation.residuals is None:
-        return evaluation.score
+        return np.nan
     return float(np.sum(evaluation.residuals[part] ** 2))
 
 

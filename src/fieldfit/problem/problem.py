@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from typing import Any
+
 from fieldfit.errors import ParameterError
 from fieldfit.objectives import AbstractObjective
 from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.vector import VectorProblem
 
 
@@ -14,13 +18,18 @@ class Problem:
     Args:
         objective: What is to be made small.
         parameters: Its parameters with starts, bounds, fixed marks and ties; default: the objective's own.
+        state: State of the first evaluation (relaxed geometries and the like), from an earlier result; default: the
+            objective's own.
 
     Raises:
         ParameterError: The names or shapes are not those of the objective, or nothing is free.
     """
 
-    def __init__(self, objective: AbstractObjective, parameters: Parameters | None = None) -> None:
+    def __init__(
+        self, objective: AbstractObjective, parameters: Parameters | None = None, *, state: Any = None
+    ) -> None:
         self.objective = objective
+        self.state = state
         self.parameters = objective.parameters if parameters is None else parameters
         given = [(entry.name, entry.shape) for entry in self.parameters]
         wanted = [(entry.name, entry.shape) for entry in objective.parameters]
@@ -31,9 +40,20 @@ class Problem:
                 "Start from `objective.parameters` and change values, bounds or fixed marks."
             )
 
-    def vector(self) -> VectorProblem:
-        """Return the problem as an optimizer sees it."""
-        return VectorProblem(self.objective, ParameterSpace(self.parameters))
+    def vector(
+        self, *, derivatives: DerivativeOptions = DerivativeOptions(), executor: Executor | None = None
+    ) -> VectorProblem:
+        """Return the problem as an optimizer sees it.
+
+        Args:
+            derivatives: Which derivatives it asks for.
+            executor: Where the points of finite differences are evaluated; None: here.
+
+        Raises:
+            SettingsError: Only exact derivatives are allowed and a term has none.
+        """
+        space = ParameterSpace(self.parameters)
+        return VectorProblem(self.objective, space, derivatives=derivatives, executor=executor, state=self.state)
 
     def __repr__(self) -> str:
         kind = "least squares" if self.objective.traits.has_residuals else "scalar"

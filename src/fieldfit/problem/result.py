@@ -12,17 +12,18 @@ import numpy as np
 from fieldfit.diagnostics import Identifiability, covariance, free_variables, identifiability
 from fieldfit.errors import EvaluationError
 from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.problem.recorder import HistoryEntry, Run
+from fieldfit.problem.verdict import Verdict
 from fieldfit.typing import Matrix, Vector
 
 
 @dataclass(frozen=True)
-class HistoryEntry:
-    """One evaluation: its number, the cost it gave, whether the point was accepted, whether derivatives were made."""
+class ConvergenceRow:
+    """How far the last accepted steps went: their number, relative changes of cost and of the largest parameter."""
 
-    evaluation: int
-    cost: float
-    is_accepted: bool
-    has_derivatives: bool
+    steps: int
+    cost_change: float
+    parameter_change: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,8 @@ class OptimizationResult:
     SciPy's names for the same things (`x`, `fun`, `nfev`, `nit`, `jac` ...) are there as properties.
 
     Args:
-        success: Whether the point is stationary by our own measure (scaled projected gradient, finite values),
-            whatever the solver says.
+        success: Whether the point is stationary by our own measure, whatever the solver says.
+        verdict: That measure: a word, a figure, and why it is unverified or not converged.
         message: Why the run ended.
         method: Name of the optimizer.
         parameters: The parameters with the best values as their values.
@@ -41,22 +42,28 @@ class OptimizationResult:
         initial_score: Sum of squared residuals, or the scalar, at the start.
         final_score: The same at the best point; never worse than at the start.
         n_iterations: Turns of the optimizer.
-        n_evaluations: Evaluations without derivatives asked for, and with.
+        n_evaluations: Evaluations that the optimizer made, with derivatives or without; the verdict counts its own.
         n_derivative_evaluations: Evaluations in which derivatives were asked for.
-        optimality: Relative first-order optimality of the best point: predicted fraction of the cost that a full
-            Gauss-Newton step would gain, or the largest scaled projected gradient of a scalar objective.
+        n_difference_evaluations: Further evaluations made for finite differences.
         residuals: At the best point, shape (m,); None for a scalar objective.
         jacobian: Of the residuals with respect to the free physical parameters, shape (m, n).
         gradient: Of the cost with respect to the free physical parameters, shape (n,).
         terms: Term name to its part of the score (start, end).
         history: One entry per evaluation.
+        convergence: How far the last one and the last five accepted steps went.
+        jac_mode: Term name to the derivatives used: "exact", "forward differences", "central differences".
         failures: What went wrong during the run, each once.
+        runs: The runs of other optimizers that this one is made of, such as starts; scaled variables.
+        cycle_scores: Score after each cycle of `CyclingOptimizer`.
+        seed: Of the random numbers; None if there were none.
+        reason: Why this optimizer was chosen; empty if the user chose it.
         wall_time: Duration [s].
         versions: Of the programs that made it.
         state: The state of the best evaluation (relaxed geometries and the like).
     """
 
     success: bool
+    verdict: Verdict
     message: str
     method: str
     parameters: Parameters
@@ -66,16 +73,37 @@ class OptimizationResult:
     n_iterations: int
     n_evaluations: int
     n_derivative_evaluations: int
-    optimality: float
+    n_difference_evaluations: int
     residuals: Vector | None
     jacobian: Matrix | None
     gradient: Vector | None
     terms: Mapping[str, tuple[float, float]]
     history: tuple[HistoryEntry, ...]
+    convergence: tuple[ConvergenceRow, ...] = ()
+    jac_mode: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
+    runs: tuple[Run, ...] = ()
+    cycle_scores: tuple[float, ...] = ()
+    seed: int | None = None
+    reason: str = ""
     wall_time: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     state: object = None
+
+    @property
+    def optimality(self) -> float:
+        """First-order optimality of the best point; see `Verdict`."""
+        return self.verdict.optimality
+
+    @property
+    def initial_params(self) -> Vector:
+        """Start values of all elements, physical, shape (elements,)."""
+        return self.initial_parameters.flat
+
+    @property
+    def final_params(self) -> Vector:
+        """Best values of all elements, physical, shape (elements,)."""
+        return self.parameters.flat
 
     @property
     def x(self) -> Any:
@@ -160,14 +188,25 @@ class OptimizationResult:
 
     def summary(self) -> str:
         """Write the outcome in several lines that a person can read."""
+        extra = {"for differences": self.n_difference_evaluations, "for the verdict": self.verdict.n_evaluations}
+        further = "".join(f", {count} more {what}" for what, count in extra.items() if count)
         lines = [
-            f"{self.method}: {'converged' if self.success else 'not converged'} - {self.message}",
+            f"{self.method}: {self.verdict.word} - {self.message}",
             f"  score        {self.initial_score:.6g} -> {self.final_score:.6g} "
             f"({100.0 * self.improvement:.1f} % gone)",
             f"  iterations   {self.n_iterations}, evaluations {self.n_evaluations} "
-            f"({self.n_derivative_evaluations} with derivatives), {self.wall_time:.3g} s",
-            f"  optimality   {self.optimality:.2e}",
+            f"({self.n_derivative_evaluations} with derivatives{further}), {self.wall_time:.3g} s",
+            f"  optimality   {self.optimality:.2e}{f' ({self.verdict.reason})' if self.verdict.reason else ''}",
         ]
+        lines += [
+            f"  last {row.steps} step{'s' if row.steps > 1 else ' '}  score changed by {row.cost_change:.1e} of it, "
+            f"parameters by {row.parameter_change:.1e}"
+            for row in self.convergence
+        ]
+        modes = {name: mode for name, mode in self.jac_mode.items() if mode != "exact"}
+        lines += [f"  derivatives  {name}: {mode}" for name, mode in modes.items()]
+        lines += [f"  chosen       {self.reason}"] if self.reason else []
+        lines += [f"  seed         {self.seed}"] if self.seed is not None else []
         lines += [f"  {name:24s} {start:12.6g} -> {end:.6g}" for name, (start, end) in self.terms.items()]
         lines += [f"  failed       {failure}" for failure in self.failures]
         return "\n".join(lines)

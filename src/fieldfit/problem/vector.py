@@ -2,48 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import EvaluationError
+from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import AbstractObjective, Evaluation
-from fieldfit.objectives.objective import evaluation_from_residuals
 from fieldfit.parameters import ParameterSpace
-from fieldfit.problem.derivatives import difference_derivatives
-from fieldfit.typing import Vector
+from fieldfit.precision import in_double_precision
+from fieldfit.problem.derivatives import DerivativeOptions, derivative_modes, with_differences
+from fieldfit.typing import Matrix, Vector
+
+HESSIAN_STEP = 1e-6
+"""Relative step of differences of exact gradients, in scaled variables."""
+
+COARSE_HESSIAN_STEP = 1e-3
+"""The same where the gradients are differences themselves, with an error of about 1e-8 of the function."""
 
 
 class VectorProblem:
     """An objective as a function of the flat, free, scaled vector x.
 
+    Args:
+        objective: What is to be made small.
+        space: Which variables there are.
+        derivatives: Which derivatives are asked for.
+        executor: Where the points of finite differences are evaluated; None: here.
+        state: State of the first evaluation; None: the objective's own.
+
     Attributes:
+        objective: The objective, with differences where it needs them.
         space: The map between x and the named parameters.
         x0: Start, shape (n,).
         lower: Lower bounds, shape (n,).
         upper: Upper bounds, shape (n,).
         labels: One label per entry of x.
         has_residuals: Whether the objective is a sum of squares.
-        has_derivatives: Whether derivatives are its own; otherwise asking for them costs n more evaluations.
+        has_derivatives: Whether all derivatives are exact; otherwise asking for them costs further evaluations.
+        is_traceable: Whether JAX can trace the objective end to end.
+        is_noisy: Whether two evaluations at one point may differ.
+
+    Raises:
+        SettingsError: Only exact derivatives are allowed and a term has none.
     """
 
-    def __init__(self, objective: AbstractObjective, space: ParameterSpace) -> None:
-        self._objective = objective
+    def __init__(
+        self,
+        objective: AbstractObjective,
+        space: ParameterSpace,
+        *,
+        derivatives: DerivativeOptions = DerivativeOptions(),
+        executor: Executor | None = None,
+        state: Any = None,
+    ) -> None:
+        self.objective = with_differences(objective, space, derivatives, executor=executor)
+        self.derivatives = derivatives
         self.space = space
         self.x0 = space.start
         self.lower = space.lower
         self.upper = space.upper
         self.labels = space.labels
         self.has_residuals = objective.traits.has_residuals
-        self.has_derivatives = objective.traits.has_derivatives
+        self.has_derivatives = self.objective is objective
+        self.is_traceable = self.objective.traits.is_traceable
+        self.is_noisy = objective.traits.is_noisy
+        self._state = state
 
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
-        return self._objective.initial_state()
+        return self.objective.initial_state() if self._state is None else self._state
+
+    @property
+    def derivative_modes(self) -> dict[str, str]:
+        """Term name to the derivatives in use."""
+        return derivative_modes(self.objective)
 
     def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
-        """Evaluate at x; derivatives are with respect to x, by differences where the objective has none.
+        """Evaluate at x; derivatives are with respect to x.
 
         Args:
             x: Point inside the bounds, shape (n,).
@@ -54,32 +93,108 @@ class VectorProblem:
             The evaluation. One that could not be made has a NaN cost and says why in `failure`.
         """
         try:
-            return self._evaluate(x, state, derivatives=derivatives)
+            found = self.objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
         except EvaluationError as error:
             return Evaluation(np.nan, state=state, failure=str(error))
-
-    def _evaluate(self, x: Vector, state: Any, *, derivatives: bool) -> Evaluation:
-        found = self._objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
         if not np.isfinite(found.cost):
             return replace(found, cost=np.nan, failure=found.failure or self._describe_not_finite(x, found))
-        if not derivatives:
+        if not derivatives or found.gradient is None:
             return found
-        if found.gradient is None:
-            return self._with_differences(x, state, found)
         jacobian = None if found.jacobian is None else self.space.chain(found.jacobian)
         return replace(found, jacobian=jacobian, gradient=self.space.chain(found.gradient))
 
-    def _with_differences(self, x: Vector, state: Any, found: Evaluation) -> Evaluation:
-        def outputs(moved: Vector) -> Vector:
-            there = self._objective.evaluate(self.space.physical(moved), state, derivatives=False)
-            return np.atleast_1d(there.cost if there.residuals is None else there.residuals)
+    def hessian(self, x: Vector, state: Any) -> Matrix:
+        """Return the second derivatives of the cost, shape (n, n).
 
-        here = np.atleast_1d(found.cost if found.residuals is None else found.residuals)
-        rows = difference_derivatives(outputs, x, here, lower=self.lower, upper=self.upper)
-        if found.residuals is None:
-            return replace(found, gradient=rows[0])
-        rest = {"state": found.state, "is_stale": found.is_stale, "note": found.note}
-        return evaluation_from_residuals(found.residuals, rows, **rest)
+        Exact from JAX where it can trace the objective, otherwise differences of gradients.
+
+        Raises:
+            EvaluationError: A gradient it needs cannot be computed.
+        """
+        if self.is_traceable:
+            return self._traced_hessian(x)
+        columns = [self._along(x, direction, state) for direction in np.eye(x.size)]
+        found = np.stack([np.zeros_like(x) if column is None else column for column in columns])
+        return 0.5 * (found + found.T)
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
+        """Return the Hessian of the cost times a direction, shape (n,); see `hessian`."""
+        if self.is_traceable:
+            return self._traced_product(x, direction)
+        found = self._along(x, direction, state)
+        # In a corner of the bounds there may be no room along a direction, but there is along every variable.
+        return self.hessian(x, state) @ direction if found is None else found
+
+    def traced(self, x: Any) -> Any:
+        """Return residuals or scalar of a traced x, inside a function that JAX compiles.
+
+        Raises:
+            SettingsError: The objective cannot be traced.
+        """
+        if not self.is_traceable:
+            raise SettingsError(
+                "The objective cannot be traced by JAX from end to end. Write every term in JAX, or use an optimizer "
+                "that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
+            )
+        return self.objective.traced(self.space.constant + self.space.multiplier * x[self.space.source])
+
+    def traced_cost(self, x: Any) -> Any:
+        """Return half the sum of squares, or the scalar, of a traced x."""
+        found = self.traced(x)
+        return 0.5 * (found @ found) if self.has_residuals else found
+
+    def __getstate__(self) -> dict[str, Any]:
+        compiled = ("_traced_hessian", "_traced_product")
+        return {name: value for name, value in self.__dict__.items() if name not in compiled}
+
+    @cached_property
+    def _traced_hessian(self) -> Callable[[Vector], Matrix]:
+        import jax
+
+        return in_double_precision(jax.jit(jax.hessian(self.traced_cost)))
+
+    @cached_property
+    def _traced_product(self) -> Callable[[Vector, Vector], Vector]:
+        import jax
+
+        gradient = jax.grad(self.traced_cost)
+        return in_double_precision(jax.jit(lambda x, direction: jax.jvp(gradient, (x,), (direction,))[1]))
+
+    def _along(self, x: Vector, direction: Vector, state: Any) -> Vector | None:
+        """Return the change of the gradient along a direction; None if the bounds leave no room."""
+        length = float(np.max(np.abs(direction)))
+        if length == 0.0:
+            return np.zeros_like(x)
+        step = self.hessian_step(x) / length
+        ends = [sign * min(step, self.room(x, sign * direction)) for sign in (1.0, -1.0)]
+        taken = ends[0] - ends[1]
+        if taken < 1e-3 * step:
+            return None
+        ahead, behind = (self.gradient(np.clip(x + end * direction, self.lower, self.upper), state) for end in ends)
+        return (ahead - behind) / taken
+
+    def room(self, x: Vector, direction: Vector) -> float:
+        """Return how far x may move along a direction before it meets a bound."""
+        moves = direction != 0.0
+        limits = np.where(direction > 0.0, self.upper, self.lower)[moves]
+        return float(np.min((limits - x[moves]) / direction[moves]))
+
+    def hessian_step(self, x: Vector) -> float:
+        """Return how far to move the variable that moves most to difference gradients."""
+        return (HESSIAN_STEP if self.has_derivatives else COARSE_HESSIAN_STEP) * max(1.0, float(np.max(np.abs(x))))
+
+    def gradient(self, x: Vector, state: Any) -> Vector:
+        """Return the gradient of the cost, shape (n,).
+
+        Raises:
+            EvaluationError: It cannot be computed or is not finite.
+        """
+        found = self.evaluate(x, state)
+        if found.gradient is None or not found.is_finite:
+            raise EvaluationError(
+                f"A second derivative needs the gradient at a neighbouring point: {found.failure or 'it is not finite'}"
+            )
+        return found.gradient
 
     def _describe_not_finite(self, x: Vector, found: Evaluation) -> str:
         values = ", ".join(
@@ -89,7 +204,5 @@ class VectorProblem:
         where = "the objective"
         if found.residuals is not None:
             bad = ~np.isfinite(found.residuals)
-            where = (
-                ", ".join(name for name, part in self._objective.term_slices().items() if np.any(bad[part])) or where
-            )
+            where = ", ".join(name for name, part in self.objective.term_slices().items() if np.any(bad[part])) or where
         return f"{where} is not finite at {values}"

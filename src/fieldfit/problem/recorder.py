@@ -1,0 +1,403 @@
+"""A problem that remembers: what optimizers work on, and what results are made of.
+
+A recorder looks like the problem and counts and keeps every evaluation. Solvers get solvers by `solve`: a part of the
+same run from another start, or in some of the variables, with one history, one budget and one best point.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fieldfit.errors import EvaluationError
+from fieldfit.execution import Completed, ordered_map
+from fieldfit.objectives import Evaluation
+from fieldfit.problem.observers import Budget, Observer, Step
+from fieldfit.problem.vector import VectorProblem
+from fieldfit.typing import Matrix, Vector
+
+if TYPE_CHECKING:
+    from fieldfit.problem.optimizer import AbstractOptimizer
+
+REMEMBERED_STEPS = 6
+"""Accepted points that are kept to tell how fast a run still moved: the last five steps between them."""
+
+
+class HistoryEntry(NamedTuple):
+    """One evaluation: its number, the cost it gave, whether the point was accepted, whether derivatives were made."""
+
+    evaluation: int
+    cost: float
+    is_accepted: bool
+    has_derivatives: bool
+
+
+class Interruption(BaseException):
+    """Ends a run from within: an observer asked to stop, or a budget is spent.
+
+    Not an `Exception`, so that no solver mistakes it for a failure of the model.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a solver inside another.
+
+    Args:
+        start: Where it began, flat and scaled, shape (n,).
+        x: Best point, shape (n,).
+        best: Evaluation there; its cost is infinite if nothing could be evaluated.
+        message: Why it ended.
+        n_iterations: Turns of the solver.
+        n_evaluations: Evaluations it made.
+        failure: Why it could not run; None if it could.
+    """
+
+    start: Vector
+    x: Vector
+    best: Evaluation
+    message: str
+    n_iterations: int
+    n_evaluations: int
+    failure: str | None = None
+
+
+class Recorder:
+    """A problem with history, best point, failures, observers and budgets.
+
+    Args:
+        problem: What is evaluated.
+        observers: Each is called with every step.
+        executor: Where batches are evaluated; None: here.
+        parent: The recorder of the run this one is part of.
+
+    Attributes:
+        x0: Start, shape (n,).
+        lower: Lower bounds, shape (n,).
+        upper: Upper bounds, shape (n,).
+        labels: One label per variable.
+        best_x: Point of the lowest cost so far, shape (n,).
+        best: Evaluation there.
+        history: One entry per evaluation.
+        failures: What went wrong, with how often.
+        iteration: Number of the last step told; -1 before the first.
+    """
+
+    def __init__(
+        self,
+        problem: VectorProblem | Subproblem,
+        observers: Sequence[Observer] = (),
+        *,
+        executor: Executor | None = None,
+        parent: Recorder | None = None,
+    ) -> None:
+        self.problem = problem
+        self.x0, self.lower, self.upper = problem.x0, problem.lower, problem.upper
+        self.labels = problem.labels
+        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
+        self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
+        self.executor = executor
+        self.best_x, self.best = problem.x0, Evaluation(np.inf)
+        self.history: list[HistoryEntry] = []
+        self.failures: dict[str, int] = {}
+        self.iteration = -1
+        self.n_differences = 0
+        self.accepted: deque[tuple[float, Vector]] = deque(maxlen=REMEMBERED_STEPS)
+        self._last_x, self._best_index = problem.x0, -1
+        self._observers = tuple(observers)
+        self._budgets = tuple(observer for observer in observers if isinstance(observer, Budget))
+        self._begin = time.perf_counter()
+        self._parent = parent
+
+    @property
+    def n_evaluations(self) -> int:
+        """Evaluations so far."""
+        return len(self.history)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether anyone listens to `tell`."""
+        return bool(self._observers) if self._parent is None else self._parent.is_observed
+
+    def initial_state(self) -> Any:
+        """Return the state of the first evaluation."""
+        return self.problem.initial_state()
+
+    def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
+        """Evaluate, count and remember; see `VectorProblem.evaluate`.
+
+        Raises:
+            Interruption: A budget is spent.
+        """
+        self._check_budgets()
+        found = self.problem.evaluate(x, state, derivatives=derivatives)
+        self._remember(x, found, derivatives=derivatives)
+        return found
+
+    def evaluate_many(self, points: Sequence[Vector], state: Any, *, derivatives: bool = False) -> list[Evaluation]:
+        """Evaluate independent points, over the executor if there is one; recorded in their order.
+
+        Raises:
+            Interruption: A budget is spent; points that fitted in are evaluated and recorded.
+        """
+        if self.executor is None:
+            return [self.evaluate(point, state, derivatives=derivatives) for point in points]
+        self._check_budgets()
+        function = functools.partial(_evaluate, self.problem, derivatives)
+        affordable = points[: self._n_left]
+        answers = ordered_map(function, [(point, state) for point in affordable], self.executor)
+        found = [_evaluation(answer, state) for answer in answers]
+        for point, entry in zip(affordable, found, strict=True):
+            self._remember(point, entry, derivatives=derivatives)
+        if len(affordable) < len(points):
+            self._check_budgets()
+        return found
+
+    def hessian(self, x: Vector, state: Any) -> Matrix:
+        """Return the second derivatives of the cost; see `VectorProblem.hessian`."""
+        return self.problem.hessian(x, state)
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
+        """Return the Hessian of the cost times a direction; see `VectorProblem.hessian`."""
+        return self.problem.hessian_product(x, direction, state)
+
+    def accept(self) -> None:
+        """Mark the last evaluation as one that was accepted."""
+        self._accept(len(self.history) - 1, self._last_x)
+
+    def accept_best(self) -> None:
+        """Mark the best evaluation so far as accepted, if it is not yet: for methods that work on populations."""
+        if self._best_index >= 0 and not self.history[self._best_index].is_accepted:
+            self._accept(self._best_index, self.best_x)
+
+    def rebase(self, x: Vector, found: Evaluation) -> None:
+        """Make a point the best one although its cost may have risen: its residuals mean something new (`is_stale`)."""
+        self.best_x, self.best, self._best_index = x.copy(), found, len(self.history) - 1
+
+    def tell(self, x: Vector, *, cost: float, **news: Any) -> None:
+        """Tell every observer about a step; steps are numbered from 0, the start.
+
+        Args:
+            x: Current point, shape (n,).
+            cost: Cost there, or at the best point.
+            **news: The other fields of `Step` but its numbers and `values`.
+
+        Raises:
+            Interruption: An observer asked to stop.
+        """
+        self.iteration += 1
+        if self._parent is not None:
+            full = self._embed(x)
+            best = self._parent.best.cost
+            self._parent.tell(full, cost=min(cost, best) if np.isfinite(best) else cost, **news)
+            return
+        if not self._observers:
+            return
+        step = Step(
+            iteration=self.iteration,
+            n_evaluations=self.n_evaluations,
+            x=x.copy(),
+            cost=cost,
+            values=self.problem.space.parameters.tree(self.problem.space.physical(x)),
+            **news,
+        )
+        # A list, not a generator: every observer hears of every step, also after one of them asked to stop.
+        answers = [observer(step) for observer in self._observers]
+        if any(answer is True for answer in answers):
+            raise Interruption("observer asked to stop")
+
+    def solve(
+        self, optimizer: AbstractOptimizer, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
+    ) -> Run:
+        """Run another optimizer as a part of this run.
+
+        Args:
+            optimizer: What to run.
+            x0: Its start, inside the bounds, shape (n,).
+            free: Indices of the variables that it varies; None: all.
+            state: State of its first evaluation; None: that of the problem.
+
+        Returns:
+            What became of it, in all variables. Its best point is offered to this run.
+
+        Raises:
+            Interruption: An observer asked to stop, or a budget is spent.
+        """
+        child = Recorder(Subproblem(self.problem, x0, free=free, state=state), executor=self.executor, parent=self)
+        try:
+            return run_part(optimizer, child, x0)
+        finally:
+            self.offer(child._embed(child.best_x), child.best, child._best_index)
+
+    def offer(self, x: Vector, found: Evaluation, index: int) -> None:
+        """Take the best point of a part of this run if it is better than the best one here.
+
+        Args:
+            x: The point in all variables, shape (n,).
+            found: Evaluation there, of the part.
+            index: Number of that evaluation among those of the part, from 0.
+        """
+        if found.is_finite and found.cost < self.best.cost:
+            whole = found.gradient is None or found.gradient.size == x.size
+            self.best_x, self.best = x.copy(), found if whole else replace(found, gradient=None, jacobian=None)
+            self._best_index = index
+
+    def absorb(self, part: Recorder) -> None:
+        """Append a part of this run that was made elsewhere, with its history, failures and best point."""
+        offset = len(self.history)
+        self.history += [entry._replace(evaluation=offset + entry.evaluation) for entry in part.history]
+        self.n_differences += part.n_differences
+        for failure, count in part.failures.items():
+            self.failures[failure] = self.failures.get(failure, 0) + count
+        self.accepted.extend(part.accepted)
+        self.offer(part.best_x, part.best, offset + part._best_index)
+
+    def _embed(self, x: Vector) -> Vector:
+        return self.problem.embed(x) if isinstance(self.problem, Subproblem) else x
+
+    def _check_budgets(self) -> None:
+        if self._parent is not None:
+            self._parent._check_budgets()
+        for budget in self._budgets:
+            reason = budget.spent(len(self.history), time.perf_counter() - self._begin)
+            if reason:
+                raise Interruption(reason)
+
+    @property
+    def _n_left(self) -> int | None:
+        """Evaluations that budgets leave; None if they set no limit."""
+        if self._parent is not None:
+            return self._parent._n_left
+        limits = [budget.evaluations for budget in self._budgets if budget.evaluations is not None]
+        return min(limits) - len(self.history) if limits else None
+
+    def _remember(self, x: Vector, found: Evaluation, *, derivatives: bool) -> None:
+        self._log(found, derivatives=derivatives)
+        self._last_x = x
+        is_better = found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None)
+        if is_better and found.is_finite and not found.failure:
+            self.best_x, self.best, self._best_index = x.copy(), found, len(self.history) - 1
+
+    def _log(self, found: Evaluation, *, derivatives: bool) -> None:
+        self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives))
+        self.n_differences += found.n_differences
+        if found.failure:
+            self.failures[found.failure] = self.failures.get(found.failure, 0) + 1
+        if self._parent is not None:
+            self._parent._log(found, derivatives=derivatives)
+
+    def _accept(self, index: int, x: Vector) -> None:
+        entry = self.history[index]
+        if not entry.is_accepted:
+            self.accepted.append((entry.cost, x.copy()))
+        self.history[index] = entry._replace(is_accepted=True)
+        if self._parent is not None:
+            # The evaluations of a part under way are the last ones of the whole.
+            before = len(self._parent.history) - len(self.history)
+            self._parent._accept(before + index, self._embed(x))
+
+
+class Subproblem:
+    """A problem from another start, in all or some of its variables; it has the interface of `VectorProblem`.
+
+    Args:
+        problem: The whole problem.
+        x0: Start in all variables, inside the bounds, shape (n,).
+        free: Indices of the variables that vary; None: all.
+        state: State of the first evaluation; None: that of the problem.
+    """
+
+    def __init__(
+        self, problem: VectorProblem | Subproblem, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
+    ) -> None:
+        self._problem, self._whole, self._state = problem, x0, state
+        self._free = np.arange(x0.size) if free is None else np.asarray(free, dtype=int)
+        self._is_whole = free is None
+        self.x0 = x0[self._free]
+        self.lower, self.upper = problem.lower[self._free], problem.upper[self._free]
+        self.labels = tuple(problem.labels[index] for index in self._free)
+        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
+        self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
+        self.space, self.derivatives = problem.space, problem.derivatives
+
+    def embed(self, x: Vector) -> Vector:
+        """Return the point in all variables."""
+        if self._is_whole:
+            return x
+        whole = self._whole.copy()
+        whole[self._free] = x
+        return whole
+
+    def initial_state(self) -> Any:
+        """Return the state of the first evaluation."""
+        return self._problem.initial_state() if self._state is None else self._state
+
+    def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
+        """Evaluate; see `VectorProblem.evaluate`."""
+        found = self._problem.evaluate(self.embed(x), state, derivatives=derivatives)
+        if self._is_whole or found.gradient is None:
+            return found
+        jacobian = None if found.jacobian is None else found.jacobian[:, self._free]
+        return replace(found, jacobian=jacobian, gradient=found.gradient[self._free])
+
+    def hessian(self, x: Vector, state: Any) -> Matrix:
+        """Return the second derivatives of the cost in the free variables."""
+        return self._problem.hessian(self.embed(x), state)[np.ix_(self._free, self._free)]
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
+        """Return the Hessian of the cost in the free variables times a direction."""
+        whole = np.zeros_like(self._whole)
+        whole[self._free] = direction
+        return self._problem.hessian_product(self.embed(x), whole, state)[self._free]
+
+    def traced(self, x: Any) -> Any:
+        """Return residuals or scalar of a traced x."""
+        return self._problem.traced(self._traced_embed(x))
+
+    def traced_cost(self, x: Any) -> Any:
+        """Return half the sum of squares, or the scalar, of a traced x."""
+        return self._problem.traced_cost(self._traced_embed(x))
+
+    def _traced_embed(self, x: Any) -> Any:
+        import jax.numpy as jnp
+
+        return x if self._is_whole else jnp.asarray(self._whole).at[self._free].set(x)
+
+
+def run_part(optimizer: AbstractOptimizer, recorder: Recorder, x0: Vector) -> Run:
+    """Run an optimizer on a recorder of its own and say what became of it.
+
+    Args:
+        optimizer: What to run.
+        recorder: Of the part.
+        x0: Its start in all variables, shape (n,).
+    """
+    failure, n_iterations = None, 0
+    start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=optimizer.traits.needs_gradient)
+    if start.is_finite and not start.failure:
+        recorder.accept()
+    if not optimizer.traits.needs_finite_start or (start.is_finite and not start.failure):
+        try:
+            outcome = optimizer.run(recorder, start)
+            message, n_iterations = outcome.message, outcome.n_iterations
+        except EvaluationError as error:
+            message = failure = str(error)
+    else:
+        message = failure = f"it cannot be evaluated at its start: {start.failure or 'derivatives are not finite'}"
+    x = recorder._embed(recorder.best_x)
+    return Run(x0, x, recorder.best, message, n_iterations, recorder.n_evaluations, failure)
+
+
+def _evaluate(problem: VectorProblem | Subproblem, derivatives: bool, x: Vector, state: Any) -> Evaluation:
+    return problem.evaluate(x, state, derivatives=derivatives)
+
+
+def _evaluation(answer: Completed, state: Any) -> Evaluation:
+    return answer.value if answer.failure is None else Evaluation(np.nan, state=state, failure=answer.failure)

@@ -1,0 +1,248 @@
+"""Whether a point is stationary, found out independently of the solver that ended there.
+
+Least squares
+-------------
+A point is stationary if a step in the variables that no bound holds would take off less than `STATIONARY` of the cost:
+the square of the relative offset of Bates and Watts, who ask for 0.001. The step is that of Gauss and Newton; where it
+promises more, because the residuals are large and curved, Newton's own is asked, as for a scalar. A step shorter than
+`SHORT` and a cost that is zero but for rounding count as well.
+
+Scalars
+-------
+There is no natural zero of a scalar, so a fraction of it says nothing. Instead the Newton step is taken apart along
+the eigenvectors of the Hessian (of its absolute value: a step off a saddle counts like one towards a minimum), in the
+Krylov space of the gradient, which is all that the step needs. Along each, the step must be shorter than `CLOSE` of the
+size of the point, or promise less than `NEGLIGIBLE` of what a step of that size would change along the stiffest one.
+Neither changes if the objective is multiplied by a number or moved by one.
+
+Both need derivatives. Products with the Hessian are differences of exact gradients, at most `MOST_PRODUCTS` of them. A
+scalar without derivatives of its own is differenced twice if it has few variables, otherwise, and if the objective is
+noisy, the verdict is "unverified".
+
+References:
+    Bates, Watts (1981), A relative offset orthogonality convergence criterion, doi:10.1080/00401706.1981.10486255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from fieldfit.diagnostics import free_variables, predicted_reduction, relative_step
+from fieldfit.errors import EvaluationError
+from fieldfit.objectives import Evaluation
+from fieldfit.problem.vector import VectorProblem
+from fieldfit.typing import Matrix, Vector
+
+EPS = float(np.finfo(float).eps)
+STATIONARY = 1e-6
+SHORT = 1e-8
+PERFECT = EPS**1.5
+CLOSE = 1e-4
+NEGLIGIBLE = 1e-10
+
+NEAR = 0.01
+"""Of the size of a variable: farther from a bound than this it is not held by it."""
+
+MOST_PRODUCTS = 50
+"""Products with the Hessian of a scalar: each costs a gradient."""
+
+MOST_TWICE_DIFFERENCED = 12
+"""Variables up to which a scalar without derivatives of its own is differenced twice."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known about a point.
+
+    Args:
+        word: "converged", "not converged" or "unverified".
+        optimality: For least squares the fraction of the cost that a Gauss-Newton step would take off, for scalars the
+            length of the Newton step relative to the point, parts that change nothing left out; NaN if unverified.
+        reason: Why it is not converged or unverified; empty otherwise.
+        n_evaluations: Evaluations made to find out.
+    """
+
+    word: str
+    optimality: float
+    reason: str = ""
+    n_evaluations: int = 0
+
+
+def judge(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
+    """Find out whether a point is stationary.
+
+    Args:
+        problem: What was minimised.
+        x: The point, shape (n,).
+        best: Evaluation there, with derivatives unless they could not be had.
+        first_cost: Cost at the start; NaN if it could not be evaluated.
+    """
+    if problem.is_noisy:
+        return Verdict("unverified", np.nan, "the objective is noisy")
+    if not np.isfinite(best.cost):
+        return Verdict("not converged", np.inf, "nothing could be evaluated")
+    if best.gradient is None or not best.is_finite:
+        return Verdict("not converged", np.inf, "derivatives at the best point are not finite")
+    if best.residuals is not None and best.jacobian is not None:
+        return _judge_squares(problem, x, best, first_cost)
+    if not problem.has_derivatives and x.size > MOST_TWICE_DIFFERENCED:
+        reason = f"second differences of {x.size} variables would take too many evaluations"
+        return Verdict("unverified", np.nan, reason)
+    return _judge_scalar(problem, x, best)
+
+
+def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
+    residuals, jacobian = _squares(best)
+    if best.cost == 0.0 or best.cost <= PERFECT * first_cost:
+        return Verdict("converged", 0.0)
+    curvature = np.einsum("ij,ij->j", jacobian, jacobian)
+    is_free = free_variables(x, _gradient(best), problem.lower, problem.upper, curvature=curvature)
+    optimality = predicted_reduction(jacobian, residuals, is_free) / best.cost
+    if optimality <= STATIONARY or relative_step(x, jacobian, residuals, is_free) <= SHORT:
+        return Verdict("converged", optimality)
+    n_evaluations = 0
+    if problem.has_derivatives:
+        newton = _newton(problem, x, best)
+        n_evaluations = newton.n_evaluations
+        optimality = float(np.sum(newton.promised)) / best.cost
+        if optimality <= STATIONARY:
+            return Verdict("converged", optimality, "", n_evaluations)
+    reason = f"a Newton step would take off {optimality:.1e} of the cost"
+    return Verdict("not converged", optimality, reason, n_evaluations)
+
+
+def _judge_scalar(problem: VectorProblem, x: Vector, best: Evaluation) -> Verdict:
+    newton = _newton(problem, x, best)
+    if newton.failure:
+        return Verdict("unverified", np.nan, newton.failure, newton.n_evaluations)
+    if newton.length <= CLOSE:
+        return Verdict("converged", newton.length, "", newton.n_evaluations)
+    reason = f"a Newton step is {newton.length:.1e} of the point"
+    return Verdict("not converged", newton.length, reason, newton.n_evaluations)
+
+
+@dataclass(frozen=True, eq=False)
+class _Newton:
+    """The Newton step along the eigenvectors of the absolute Hessian.
+
+    Args:
+        step: Lengths along them, not beyond the size of the point, shape (k,).
+        promised: What each part would take off the cost, shape (k,).
+        stiffest: Largest eigenvalue.
+        size: Size of the point.
+        n_evaluations: Evaluations made to find out.
+        failure: Why there is none; empty if there is.
+    """
+
+    step: Vector
+    promised: Vector
+    stiffest: float
+    size: float
+    n_evaluations: int
+    failure: str = ""
+
+    @property
+    def length(self) -> float:
+        """Longest part relative to the size of the point, negligible ones left out."""
+        matters = self.promised > NEGLIGIBLE * self.stiffest * self.size**2
+        return float(np.max(self.step[matters], initial=0.0)) / self.size
+
+
+def _newton(problem: VectorProblem, x: Vector, best: Evaluation) -> _Newton:
+    gradient, size = _gradient(best), max(1.0, float(np.max(np.abs(x))))
+    products = _Products(problem, x, best)
+    try:
+        is_free = _free(products, gradient)
+        values, along = _eigenvectors(products, np.where(is_free, gradient, 0.0), is_free)
+    except EvaluationError as error:
+        return _Newton(np.full(1, size), np.full(1, np.inf), 1.0, size, products.n_evaluations, str(error))
+    stiffness, slope = np.abs(values), np.abs(along)
+    stiffest = float(np.max(stiffness))
+    # Along a direction without curvature the step ends at the size of the point.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.where(slope > 0.0, np.minimum(slope / stiffness, size), 0.0)
+    return _Newton(step, slope * step - 0.5 * stiffness * step**2, stiffest, size, products.n_evaluations)
+
+
+def _free(products: _Products, gradient: Vector) -> np.ndarray:
+    """Return which variables no bound holds; only those near a bound they are pushed against can be held."""
+    problem, x = products.problem, products.x
+    way = np.where(gradient > 0.0, x - problem.lower, problem.upper - x)
+    near = (gradient != 0.0) & (way <= NEAR * np.maximum(1.0, np.abs(x)))
+    curvature = np.ones_like(x)
+    for index in np.flatnonzero(near):
+        curvature[index] = abs(products(np.eye(x.size)[index])[index])
+    return ~near | free_variables(x, gradient, problem.lower, problem.upper, curvature=curvature)
+
+
+class _Products:
+    """Products with the Hessian of a scalar at one point, by forward differences of its gradient."""
+
+    def __init__(self, problem: VectorProblem, x: Vector, best: Evaluation) -> None:
+        self.n_evaluations = 0
+        self.problem, self.x, self._best = problem, x, best
+        self._hessian: Matrix | None = None
+        if not problem.has_derivatives:
+            self._hessian = self._by_columns()
+
+    def __call__(self, direction: Vector) -> Vector:
+        if self._hessian is None:
+            found = self._along(direction)
+            if found is not None:
+                return found
+            # In a corner of the bounds there may be no room along a direction, but there is along every variable.
+            self._hessian = self._by_columns()
+        return self._hessian @ direction
+
+    def _by_columns(self) -> Matrix:
+        columns = [self._along(direction) for direction in np.eye(self.x.size)]
+        found = np.stack([np.zeros_like(self.x) if column is None else column for column in columns])
+        return 0.5 * (found + found.T)
+
+    def _along(self, direction: Vector) -> Vector | None:
+        problem, x = self.problem, self.x
+        length = float(np.max(np.abs(direction)))
+        step = problem.hessian_step(x) / length
+        room = problem.room(x, direction), problem.room(x, -direction)
+        if max(room) < step:
+            return None
+        step = step if room[0] >= step else -step
+        self.n_evaluations += 1 if problem.has_derivatives else 1 + x.size
+        gradient = problem.gradient(np.clip(x + step * direction, problem.lower, problem.upper), self._best.state)
+        return (gradient - _gradient(self._best)) / step
+
+
+def _eigenvectors(products: _Products, gradient: Vector, is_free: np.ndarray) -> tuple[Vector, Vector]:
+    """Return eigenvalues of the Hessian in the Krylov space of the gradient, and the gradient along their vectors."""
+    norm = float(np.linalg.norm(gradient))
+    if norm == 0.0:
+        return np.zeros(1), np.zeros(1)
+    basis, images = [gradient / norm], []
+    for _ in range(min(int(np.count_nonzero(is_free)), MOST_PRODUCTS)):
+        image = np.where(is_free, products(basis[-1]), 0.0)
+        images.append(image)
+        rest = image - sum((vector @ image) * vector for vector in basis)
+        # Once more, or rounding leaves a part of the earlier vectors.
+        rest = rest - sum((vector @ rest) * vector for vector in basis)
+        length = float(np.linalg.norm(rest))
+        # Differences of gradients have about half the digits: what is left below that is their noise.
+        if length <= EPS**0.5 * float(np.linalg.norm(image)):
+            break
+        basis.append(rest / length)
+    vectors = np.stack(basis[: len(images)])
+    projected = vectors @ np.stack(images).T
+    values, rotation = scipy.linalg.eigh(0.5 * (projected + projected.T))
+    return values, rotation.T @ (vectors @ gradient)
+
+
+def _gradient(best: Evaluation) -> Vector:
+    return np.zeros(0) if best.gradient is None else best.gradient
+
+
+def _squares(best: Evaluation) -> tuple[Vector, Matrix]:
+    if best.residuals is None or best.jacobian is None:
+        return np.zeros(0), np.zeros((0, 0))
+    return best.residuals, best.jacobian
