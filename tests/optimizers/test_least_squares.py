@@ -2,9 +2,11 @@ import copy
 import dataclasses
 import pickle
 
+import more_garbow_hillstrom as mgh
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import ALL
 
 from fieldfit import FunctionObjective, LeastSquaresOptimizer, Parameter, Parameters, Problem, ScalarObjective
 from fieldfit.errors import SettingsError
@@ -200,6 +202,101 @@ def test_units_of_a_parameter_do_not_change_the_path():
 
     # A power of two changes no mantissa.
     assert run(1.0) == run(1024.0)
+
+
+def path_of(function, start, **bounds):
+    """Costs of all evaluations and the point reached."""
+    result = LeastSquaresOptimizer().optimize(vector_objective(function, start, **bounds))
+    return np.array([entry.cost for entry in result.history]), result.x["x"]
+
+
+METAMORPHIC = [
+    problem for problem in ALL if problem.name in ("box", "meyer", "kowalik-osborne", "osborne-1/b", "wood/b")
+]
+
+
+@pytest.mark.parametrize("factor", [2.0**40, 2.0**-40], ids=["times 1e12", "times 1e-12"])
+@pytest.mark.parametrize("problem", METAMORPHIC, ids=lambda problem: problem.name)
+def test_units_of_the_residuals_do_not_change_the_path(problem, factor):
+    def scaled(x):
+        f, J = problem.function(x)
+        return factor * f, factor * J
+
+    box = {"lower": problem.lower, "upper": problem.upper}
+    costs, x = path_of(problem.function, problem.start, **box)
+    scaled_costs, scaled_x = path_of(scaled, problem.start, **box)
+    # A power of two changes no mantissa, so every evaluation is the same to the last bit.
+    assert_array_equal(scaled_costs, factor**2 * costs)
+    assert_array_equal(scaled_x, x)
+
+
+@pytest.mark.parametrize("problem", METAMORPHIC, ids=lambda problem: problem.name)
+def test_units_of_the_variables_do_not_change_the_path(problem):
+    units = 2.0 ** np.random.default_rng(1).integers(-30, 31, size=problem.start.size)
+
+    def scaled(x):
+        f, J = problem.function(x * units)
+        return f, J * units
+
+    costs, x = path_of(problem.function, problem.start, lower=problem.lower, upper=problem.upper)
+    box = {"lower": problem.lower / units, "upper": problem.upper / units}
+    scaled_costs, scaled_x = path_of(scaled, problem.start / units, **box)
+    assert_array_equal(scaled_costs, costs)
+    assert_array_equal(scaled_x * units, x)
+
+
+@pytest.mark.parametrize("problem", METAMORPHIC, ids=lambda problem: problem.name)
+def test_order_of_the_variables_does_not_change_the_answer(problem):
+    order = np.random.default_rng(2).permutation(problem.start.size)
+
+    def permuted(x):
+        moved = np.empty_like(x)
+        moved[order] = x
+        f, J = problem.function(moved)
+        return f, J[:, order]
+
+    costs, x = path_of(problem.function, problem.start, lower=problem.lower, upper=problem.upper)
+    box = {"lower": problem.lower[order], "upper": problem.upper[order]}
+    permuted_costs, permuted_x = path_of(permuted, problem.start[order], **box)
+    # Sums in another order round differently, which thirty turns along a valley carry on; a turn more or less is fine.
+    assert abs(len(permuted_costs) - len(costs)) <= 2
+    assert_allclose(permuted_x, x[order], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e12, 1e-12])
+def test_singular_problem_with_zero_residuals_ends_in_any_units(factor):
+    def scaled(x):
+        f, J = mgh.powell_singular(x)
+        return factor * f, factor * J
+
+    result = LeastSquaresOptimizer().optimize(vector_objective(scaled, [3.0, -1.0, 0.0, 1.0]))
+    assert result.message.startswith("the cost is zero to rounding")
+    assert result.n_evaluations < 30
+
+
+def test_variable_without_effect_at_the_start_is_found_in_any_units():
+    # The column of y is zero at x = 0, so its length says nothing yet. Minimum 0 at (1, 1).
+    def run(factor):
+        def function(x):
+            f = np.array([x[0] - 1.0, x[0] * (x[1] - 1.0)])
+            return factor * f, factor * np.array([[1.0, 0.0], [x[1] - 1.0, x[0]]])
+
+        return path_of(function, [0.0, 5.0])
+
+    costs, x = run(1.0)
+    assert_allclose(x, [1.0, 1.0], rtol=1e-8)
+    for factor in (2.0**40, 2.0**-40):
+        assert_array_equal(run(factor)[0], factor**2 * costs)
+
+
+def test_a_start_far_off_does_not_make_the_minimum_look_like_zero():
+    # f = (e^x - 2, e^x - 3): the cost falls from e^100 = 3e43 to 1/4 at e^x = 5/2.
+    def function(x):
+        return np.array([np.exp(x[0]) - 2.0, np.exp(x[0]) - 3.0]), np.full((2, 1), np.exp(x[0]))
+
+    result = LeastSquaresOptimizer().optimize(vector_objective(function, [50.0]))
+    assert not result.message.startswith("the cost is zero")
+    assert result.x["x"][0] == pytest.approx(np.log(2.5), rel=1e-8)
 
 
 @pytest.mark.parametrize(

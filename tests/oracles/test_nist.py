@@ -79,9 +79,11 @@ def test_certified_values_are_reproduced(shared_data, name, start):
     assert result.final_score == pytest.approx(certificate.sum_of_squares, rel=1e-10)
 
 
+@pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("name", MODELS)
-def test_default_tolerances_give_five_digits(shared_data, name):
+def test_default_tolerances_give_six_digits(shared_data, name, start):
     certificate = read_certificate(shared_data / "nist" / f"{name}.dat")
-    result = LeastSquaresOptimizer().optimize(objective_of(name, certificate, 1))
+    result = LeastSquaresOptimizer().optimize(objective_of(name, certificate, start))
     assert result.success
-    assert_allclose(result.x["b"], certificate.values, rtol=2e-5)
+    assert_allclose(result.x["b"], certificate.values, rtol=1e-6)
+    assert_allclose(list(result.standard_errors.values()), certificate.deviations, rtol=1e-5)

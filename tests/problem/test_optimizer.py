@@ -66,7 +66,7 @@ def test_every_evaluation_is_counted():
     assert result.n_evaluations + result.verdict.n_evaluations == len(objective.seen) == 6
     assert result.n_derivative_evaluations == result.njev == 1
     assert [entry.evaluation for entry in result.history] == [1, 2, 3, 4]
-    assert [entry.is_accepted for entry in result.history] == [True, False, False, False, False]
+    assert [entry.is_accepted for entry in result.history] == [True, False, False, False]
 
 
 def test_success_is_our_own_verdict():

@@ -133,7 +133,7 @@ class LeastSquaresOptimizer(AbstractOptimizer):
         True
     """
 
-    ftol: float | None = 1e-8
+    ftol: float | None = 1e-10
     xtol: float | None = 1e-8
     gtol: float | None = 1e-8
     maxiter: int = 500

@@ -13,11 +13,12 @@ units of x_j.
 Bounds (Coleman, Li 1996; Branch, Coleman, Li 1999) are met by a second scaling. A variable that the descent direction
 drives towards a bound gets
 
-    v_j = (ub_j - x_j) D_j,  v'_j = -1    if g_j < 0 and ub_j is finite
-    v_j = (x_j - lb_j) D_j,  v'_j = +1    if g_j > 0 and lb_j is finite
-    v_j = 1,                 v'_j =  0    otherwise
+    v_j = (ub_j - x_j) D_j / ||f||,  v'_j = -1 / ||f||    if g_j < 0 and ub_j is finite
+    v_j = (x_j - lb_j) D_j / ||f||,  v'_j = +1 / ||f||    if g_j > 0 and lb_j is finite
+    v_j = 1,                         v'_j =  0            otherwise
 
-First-order optimality is v_j g_j = 0. In the variables x_h = x / d with d = sqrt(v) / D, a Newton step on that
+a number without a unit: the way to the bound, measured by what it could change of the residuals. First-order optimality
+is v_j g_j = 0. In the variables x_h = x / d with d = sqrt(v) / D, a Newton step on that
 equation is the minimiser of
 
     q(p_h) = 0.5 ||J_h p_h||^2 + 0.5 p_h^T C p_h + g_h^T p_h,   J_h = J diag(d),  g_h = d g,  C = diag(g v' / D) >= 0,
@@ -118,7 +119,7 @@ def local_model(x: Vector, f: Float[np.ndarray, " m"], J: Matrix, D: Vector, bou
     if bounds is None:
         d, C = _reciprocal(D), None
     else:
-        v, dv = coleman_li(x, g, D, bounds)
+        v, dv = coleman_li(x, g, D / (norm(f) or 1.0), bounds)
         reciprocal = _reciprocal(D)
         d, C = np.sqrt(v) * reciprocal, g * dv * reciprocal
         # A variable on its bound has an empty column; any diagonal keeps its step at zero.
@@ -132,12 +133,12 @@ def _reciprocal(D: Vector) -> Vector:
     return 1.0 / D if D.all() else np.divide(1.0, D, out=np.zeros_like(D), where=D > 0.0)
 
 
-def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
-    """Return v and v' of the module docstring, shape (n,) each; v = 0 where the bounds are equal."""
+def coleman_li(x: Vector, g: Vector, weight: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
+    """Return v and the derivative of v by x, for weights D / ||f||, shape (n,) each; v = 0 where the bounds are equal."""
     lb, ub = bounds
     way = np.where(g < 0.0, ub - x, x - lb)
     is_scaled = np.isfinite(way) & ((g != 0.0) | (lb == ub))
-    return np.where(is_scaled, way * D, 1.0), np.where(is_scaled, np.sign(g), 0.0)
+    return np.where(is_scaled, way * weight, 1.0), np.where(is_scaled, np.sign(g) * weight, 0.0)
 
 
 def select_step(model: LocalModel, p_h: Vector, Delta: float) -> Vector:
