@@ -12,15 +12,19 @@ from fieldfit._version import __version__
 
 if TYPE_CHECKING:
     from fieldfit.objectives import FunctionObjective, Goal, ObjectiveFunction, Prior, ScalarObjective
+    from fieldfit.optimizers.choice import fit
     from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
+    from fieldfit.optimizers.multistart import MultiStartOptimizer
     from fieldfit.optimizers.scipy import ScipyOptimizer
     from fieldfit.parameters import Parameter, Parameters
-    from fieldfit.problem import OptimizationResult, Problem, Step
+    from fieldfit.problem import Budget, OptimizationResult, Problem, Step
 
 _HOMES = {
+    "Budget": "fieldfit.problem",
     "FunctionObjective": "fieldfit.objectives",
     "Goal": "fieldfit.objectives",
     "LeastSquaresOptimizer": "fieldfit.optimizers.least_squares",
+    "MultiStartOptimizer": "fieldfit.optimizers.multistart",
     "ObjectiveFunction": "fieldfit.objectives",
     "OptimizationResult": "fieldfit.problem",
     "Parameter": "fieldfit.parameters",
@@ -30,12 +34,15 @@ _HOMES = {
     "ScalarObjective": "fieldfit.objectives",
     "ScipyOptimizer": "fieldfit.optimizers.scipy",
     "Step": "fieldfit.problem",
+    "fit": "fieldfit.optimizers.choice",
 }
 
 __all__ = [
+    "Budget",
     "FunctionObjective",
     "Goal",
     "LeastSquaresOptimizer",
+    "MultiStartOptimizer",
     "ObjectiveFunction",
     "OptimizationResult",
     "Parameter",
@@ -46,6 +53,7 @@ __all__ = [
     "ScipyOptimizer",
     "Step",
     "__version__",
+    "fit",
 ]
 
 

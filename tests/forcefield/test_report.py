@@ -217,7 +217,7 @@ def test_a_field_without_a_minimum_is_reported_as_such(shared_data) -> None:
     objective = ForceFieldObjective(field, [molecule], ["eigenmatrix_diagonal"])
     result = LeastSquaresOptimizer(maxiter=1).optimize(objective)
     flat = {name: 0.0 for name in result.x if name.endswith(".k")}
-    report = report_fit(objective, dataclasses.replace(result, parameters=result.parameters.replace(flat)))
+    report = report_fit(objective, dataclasses.replace(result, final_params=result.parameters.replace(flat).flat))
     found = report.molecules[0]
     assert "does not reach a minimum" in found.note
     assert found.modes == ()

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from fieldfit import FunctionObjective, ObjectiveFunction, ScalarObjective
 from fieldfit.errors import ParameterError
 from fieldfit.objectives import Evaluation
+from fieldfit.objectives.objective import evaluation_from_residuals
 from toys import OneVariable, Switching
 
 
@@ -87,4 +88,6 @@ def test_one_name_with_two_shapes_is_refused():
 def test_evaluation_knows_whether_it_is_finite():
     assert Evaluation(1.0, residuals=np.ones(2)).is_finite
     assert not Evaluation(np.nan).is_finite
-    assert not Evaluation(1.0, jacobian=np.array([[np.inf]])).is_finite
+    assert not evaluation_from_residuals(np.ones(1), np.array([[np.inf]])).is_finite
+    assert not evaluation_from_residuals(np.zeros(2), np.array([[np.inf], [1.0]])).is_finite
+    assert not evaluation_from_residuals(np.ones(2), np.array([[np.inf], [-np.inf]])).is_finite

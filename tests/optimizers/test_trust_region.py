@@ -115,10 +115,10 @@ def test_exact_step_by_hand():
 def test_coleman_li_scaling_by_hand():
     x, g, D = np.array([1.0, 1.0, 1.0, 1.0]), np.array([-1.0, 2.0, -3.0, 0.0]), np.array([1.0, 2.0, 3.0, 4.0])
     bounds = (np.array([0.0, 0.0, 0.0, 0.0]), np.array([5.0, 5.0, np.inf, 5.0]))
-    v, dv = coleman_li(x, g, D, bounds)
-    # Towards the upper bound: (5 - 1) * 1; towards the lower: (1 - 0) * 2; towards an infinite one or nowhere: 1.
-    assert_allclose(v, [4.0, 2.0, 1.0, 1.0])
-    assert_allclose(dv, [-1.0, 1.0, 0.0, 0.0])
+    v, dv = coleman_li(x, g, D, bounds, size=2.0)
+    # Towards the upper bound: (5 - 1) * 1 / 2; towards the lower: (1 - 0) * 2 / 2; to an infinite one or nowhere: 1.
+    assert_allclose(v, [2.0, 1.0, 1.0, 1.0])
+    assert_allclose(dv, [-0.5, 0.5, 0.0, 0.0])
 
 
 def test_variable_between_equal_bounds_does_not_move():
@@ -237,6 +237,24 @@ def test_correction_is_cut_to_the_radius(valley):
     found = accelerate(model, curvature, exact.p, solve=exact.solve, Delta=0.5)
     assert found is not None
     assert np.linalg.norm(found[0]) <= 0.5 * (1.0 + ROUNDING)
+
+
+def test_bent_step_solves_a_problem_with_residuals_that_stay():
+    # f = (x, 10 + 4 x^2) near its minimum 0: the second derivative of F, 81, is mostly f.f'' = 80.
+    def function(x):
+        return np.array([x[0], 10.0 + 4.0 * x[0] ** 2]), np.array([[1.0], [8.0 * x[0]]])
+
+    x, other = np.array([0.01]), np.array([0.02])
+    f, J = function(x)
+    curvature = measure_curvature(f, J, other - x, function(other)[0], np.abs(J[0]))
+    assert curvature is not None
+    model = local_model(x, f, J, np.abs(J[0]), (FREE[0][:1], FREE[1][:1]), "qr")
+    exact = exact_step(model.factors, model.g_h, 100.0, alpha=0.0)
+    found = accelerate(model, curvature, exact.p, solve=exact.solve, Delta=100.0)
+    assert found is not None
+    # F' = x + 8 x (10 + 4 x^2), so from x = 0.01 a Gauss-Newton step goes to -0.8 and Newton's to 1e-5 at most.
+    assert x + model.d * exact.p < -0.5
+    assert abs(x + model.d * found[0]) < 1e-4
 
 
 def test_step_without_promise_is_refused(valley):

@@ -31,7 +31,7 @@ class FunctionObjective(AbstractObjective):
 
     Args:
         function: Takes the parameters and returns an array of predictions.
-        parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
+        parameters: `Parameters`, a list of `Parameter`, or a mapping or nested container of start values; the
             function gets the same structure.
         goal: Target or bounds, weight and normalization of the predictions; default: the predictions are residuals.
         derivatives: "jax" if JAX can trace the function, "differences" if it cannot, or a function that returns
@@ -105,7 +105,7 @@ class ScalarObjective(AbstractObjective):
 
     Args:
         function: Takes the parameters and returns a scalar.
-        parameters: `Parameters`, a mapping from name to start value, or any nested container of start values; the
+        parameters: `Parameters`, a list of `Parameter`, or a mapping or nested container of start values; the
             function gets the same structure.
         derivatives: "jax", "differences", or a function that returns the gradient, shape (elements,).
         is_noisy: Two calls at one point may differ, as with a simulation that is sampled.
@@ -159,7 +159,9 @@ class ScalarObjective(AbstractObjective):
 def _shaped(derivatives: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
     """Return derivatives in the shape of flat arrays; anything else would pair them with the wrong parameters."""
     found = np.asarray(derivatives)
-    if found.size != np.prod(shape) or found.shape[-1:] != shape[-1:]:
+    if found.shape == shape:
+        return found
+    if found.size != np.prod(shape) or (found.ndim and found.shape[-1:] != shape[-1:]):
         raise SettingsError(
             f"The {what} has the shape {found.shape}, but {shape} is needed: one column per element of the parameters. "
             "Correct the function that computes it."
@@ -235,7 +237,8 @@ class UserFunction:
         def with_given(values: Vector) -> tuple[np.ndarray, np.ndarray]:
             if not callable(given):
                 raise SettingsError("There are no exact derivatives to compute: differences were asked for.")
-            return plain(values), np.asarray(given(tree(values)), dtype=float)
+            structured = tree(values)
+            return np.asarray(function(structured), dtype=float), np.asarray(given(structured), dtype=float)
 
         return in_double_precision_if_jax(plain), in_double_precision_if_jax(with_given)
 

@@ -8,6 +8,7 @@ the last accepted point and hand it to the next evaluation.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,17 +74,32 @@ class Evaluation:
     @cached_property
     def is_finite(self) -> bool:
         """Whether cost and whatever derivatives there are hold only finite numbers."""
-        arrays = [self.cost, self.residuals, self.jacobian, self.gradient]
-        return all(bool(np.isfinite(array).all()) for array in arrays if array is not None)
+        # One number that is not finite makes the cost, or through J^T r the gradient, not finite either.
+        return math.isfinite(self.cost) and (self.gradient is None or bool(np.isfinite(self.gradient).all()))
+
+    def chained(self, jacobian: Matrix | None, gradient: Vector | None) -> Evaluation:
+        """Return the same with derivatives with respect to other variables."""
+        # Not `dataclasses.replace`, which takes longer than many a model.
+        return Evaluation(
+            self.cost,
+            self.residuals,
+            jacobian,
+            gradient,
+            self.state,
+            self.is_stale,
+            self.note,
+            self.failure,
+            self.n_differences,
+        )
 
 
 def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:
     """Complete an evaluation from residuals and, where wanted, their Jacobian."""
     # Squares that overflow make the cost infinite, which counts as an evaluation that failed.
     with np.errstate(over="ignore", invalid="ignore"):
-        gradient = None if jacobian is None else jacobian.T @ residuals
-        cost = 0.5 * float(residuals @ residuals)
-    return Evaluation(cost, residuals=residuals, jacobian=jacobian, gradient=gradient, **rest)
+        gradient = None if jacobian is None else residuals.dot(jacobian)
+        cost = 0.5 * float(residuals.dot(residuals))
+    return Evaluation(cost, residuals, jacobian, gradient, **rest)
 
 
 class AbstractObjective(ABC):

@@ -64,6 +64,8 @@ class Goal:
         return self._residuals(prediction, jnp)
 
     def _residuals(self, prediction: Any, numpy: Any) -> Any:
+        if self._is_plain:
+            return prediction
         prediction = self._matched(prediction, numpy)
         if self.bounds is None:
             return self._factor * (prediction - (0.0 if self.target is None else np.ravel(self.target)))
@@ -72,12 +74,14 @@ class Goal:
 
     def jacobian(self, prediction: Vector, derivatives: Matrix) -> Matrix:
         """Return the derivatives of the residuals from those of the prediction, shape (m, n)."""
+        if self._is_plain:
+            return derivatives
+        if self.bounds is None:
+            scaled = self._factor[:, None] * derivatives
+            return scaled if self._size in (1, len(scaled)) else np.repeat(scaled, self._size, axis=0)
         prediction = self._matched(prediction, np)
-        factor = np.broadcast_to(self._factor, prediction.shape)
-        if self.bounds is not None:
-            lower, upper = self._limits
-            factor = factor * ((prediction > upper) | (prediction < lower))
-        return factor[:, None] * derivatives
+        lower, upper = self._limits
+        return (self._factor * ((prediction > upper) | (prediction < lower)))[:, None] * derivatives
 
     def _matched(self, prediction: Any, numpy: Any) -> Any:
         """Return the prediction in the size of the residuals."""
@@ -94,6 +98,12 @@ class Goal:
     def _size(self) -> int:
         parts = (self.target, *(self.bounds or ()), self.weight, self.normalization)
         return max((np.size(part) for part in parts if part is not None), default=1)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether predictions are residuals as they are."""
+        is_unit = np.size(self.weight) == np.size(self.normalization) == 1 and float(self._factor[0]) == 1.0
+        return self.target is None and self.bounds is None and is_unit
 
     @property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ OPTIMIZERS = Registry(
     "optimizer",
     {
         "least-squares": "fieldfit.optimizers.least_squares:LeastSquaresOptimizer",
+        "multi-start": "fieldfit.optimizers.multistart:MultiStartOptimizer",
         "scipy": "fieldfit.optimizers.scipy:ScipyOptimizer",
     },
     group="fieldfit.optimizers",

@@ -12,8 +12,8 @@ a step goes along it, in units of d0 and in the metric of the scales D. Then
 
     f(x + d) = f + J d + 0.5 a (w.d)^2,   a = 2 (f(x + d0) - f - J d0)
 
-reproduces f at both ends: a tensor model with one term (Bouaricha, Schnabel 1997). A step p of the quadratic model, with
-the matrix H = A^T A + C + alpha I, gets two rivals:
+reproduces f at both ends: a tensor model with one term (Bouaricha, Schnabel 1997). A step p of the quadratic model,
+with the matrix H = A^T A + C + alpha I, gets two rivals:
 
     the corrected step  p + c,  c = -0.5 H^-1 J_h^T a (w.p)^2,  ||c|| <= 0.5 ||p||
     the bent step       p - kappa (w.p) H^-1 w / (1 + kappa w.H^-1 w),  kappa = f.a
@@ -28,13 +28,13 @@ model is tried.
 Evaluations on the problems of `benchmarks/least_squares.py`, with ftol = 1e-8 and with 1e-12:
 
                         unbounded        bounded
-    plain steps        1287   1513      409   521
-    and corrected       744    877      369   540
-    and bent            741    868      338   380
+    plain steps        1287   1513      451   647
+    and corrected       744    877      369   403
+    and bent            741    868      327   377
 
 Limits of the correction between 0.25 and 3, and curvatures from differences of Jacobians or from cubic interpolation,
-stay within a few percent of that. The bent step everywhere takes 991 and 340: far off, f.a is not the second derivative
-of the minimum, and one problem takes four times as long.
+stay within a few percent of that. The bent step believed everywhere takes 991 and 326: far from the minimum f.a is not
+the second derivative there, and one problem takes four times as long.
 
 References:
     Bouaricha, Schnabel (1997), TENSOLVE, doi:10.1145/264029.264032.

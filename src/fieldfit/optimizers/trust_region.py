@@ -119,7 +119,7 @@ def local_model(x: Vector, f: Float[np.ndarray, " m"], J: Matrix, D: Vector, bou
     if bounds is None:
         d, C = _reciprocal(D), None
     else:
-        v, dv = coleman_li(x, g, D / (norm(f) or 1.0), bounds)
+        v, dv = coleman_li(x, g, D, bounds, size=norm(f) or 1.0)
         reciprocal = _reciprocal(D)
         d, C = np.sqrt(v) * reciprocal, g * dv * reciprocal
         # A variable on its bound has an empty column; any diagonal keeps its step at zero.
@@ -133,12 +133,12 @@ def _reciprocal(D: Vector) -> Vector:
     return 1.0 / D if D.all() else np.divide(1.0, D, out=np.zeros_like(D), where=D > 0.0)
 
 
-def coleman_li(x: Vector, g: Vector, weight: Vector, bounds: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
-    """Return v and the derivative of v by x, for weights D / ||f||, shape (n,) each; v = 0 where the bounds are equal."""
+def coleman_li(x: Vector, g: Vector, D: Vector, bounds: tuple[Vector, Vector], *, size: float) -> tuple[Vector, Vector]:
+    """Return v and v' of the module docstring for size = ||f||, shape (n,) each; v = 0 where the bounds are equal."""
     lb, ub = bounds
     way = np.where(g < 0.0, ub - x, x - lb)
     is_scaled = np.isfinite(way) & ((g != 0.0) | (lb == ub))
-    return np.where(is_scaled, way * weight, 1.0), np.where(is_scaled, np.sign(g) * weight, 0.0)
+    return np.where(is_scaled, way * (D / size), 1.0), np.where(is_scaled, np.sign(g) / size, 0.0)
 
 
 def select_step(model: LocalModel, p_h: Vector, Delta: float) -> Vector:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from fieldfit.parameters.parameter import Parameter
 from fieldfit.registry import unknown_name
 from fieldfit.trees import TreeStructure, flatten_with_names
 from fieldfit.typing import Vector
+
+if TYPE_CHECKING:
+    from fieldfit.parameters.space import ParameterSpace
 
 
 @dataclass(frozen=True)
@@ -144,16 +148,32 @@ class Parameters:
 
     def split(self, flat: Any) -> dict[str, Any]:
         """Cut a flat vector of all elements into arrays by name; works on traced arrays."""
-        pieces, start = {}, 0
-        for entry in self.entries:
-            pieces[entry.name] = flat[start : start + entry.size].reshape(entry.shape)
-            start += entry.size
-        return pieces
+        return {name: flat[part].reshape(shape) for name, part, shape in self._places}
 
     def tree(self, flat: Any) -> Any:
         """Put a flat vector of all elements into the user's own structure; a dictionary by name if there is none."""
         pieces = self.split(flat)
         return pieces if self.structure is None else self.structure.rebuild(list(pieces.values()))
+
+    @cached_property
+    def space(self) -> ParameterSpace:
+        """The flat, free, scaled vector of these parameters.
+
+        Raises:
+            ParameterError: Nothing is free, or the bounds of tied parameters exclude each other.
+        """
+        from fieldfit.parameters.space import ParameterSpace
+
+        return ParameterSpace(self)
+
+    @cached_property
+    def _places(self) -> list[tuple[str, slice, tuple[int, ...]]]:
+        """Name, place in the flat vector and shape of each parameter; every evaluation cuts vectors by it."""
+        stops = np.cumsum([entry.size for entry in self.entries], dtype=int).tolist()
+        return [
+            (entry.name, slice(stop - entry.size, stop), entry.shape)
+            for entry, stop in zip(self.entries, stops, strict=True)
+        ]
 
     def match(self, pattern: str) -> tuple[str, ...]:
         """Return the names that a shell pattern matches.
@@ -277,13 +297,16 @@ def as_parameters(given: Any) -> Parameters:
     """Take parameters as users give them.
 
     Args:
-        given: `Parameters`, a mapping from name to number or array, or any nested container of these.
+        given: `Parameters`, a list of `Parameter`, a mapping from name to number or array, or any nested container of
+            numbers and arrays.
 
     Returns:
         The parameters; for a nested container those of `Parameters.from_tree`.
     """
     if isinstance(given, Parameters):
         return given
+    if isinstance(given, list | tuple) and given and all(isinstance(entry, Parameter) for entry in given):
+        return Parameters(given)
     if isinstance(given, Mapping) and all(_is_numeric(value) for value in given.values()):
         return Parameters(given)
     return Parameters.from_tree(given)

@@ -29,6 +29,8 @@ class ParameterSpace:
         scale: Physical change per unit of x, shape (n,).
         constant: Physical value of each element that does not vary, 0 for the others, shape (elements,).
         multiplier: Physical change of each element per unit of its variable, 0 for fixed ones, shape (elements,).
+        physical_lower: Lower bounds of all elements, physical, shape (elements,).
+        physical_upper: Upper bounds of all elements, physical, shape (elements,).
         source: Index in x of the variable that moves each element, -1 for fixed ones, shape (elements,).
 
     Raises:
@@ -49,6 +51,9 @@ class ParameterSpace:
         self.multiplier = np.where(follows, factor * self.scale[self.source], 0.0)
         self.constant = np.where(follows, 0.0, parameters.flat)
         self._followers = np.flatnonzero(follows & ~free)
+        self._is_plain = bool(np.all(free))
+        self.physical_lower = np.concatenate([entry.lower.ravel() for entry in parameters])
+        self.physical_upper = np.concatenate([entry.upper.ravel() for entry in parameters])
         self.lower, self.upper = self._bounds(follows)
         start = parameters.flat[free] / self.scale
         self._check_start(start)
@@ -74,6 +79,8 @@ class ParameterSpace:
     def chain(self, derivatives: Float[np.ndarray, "... elements"]) -> Float[np.ndarray, "... n"]:
         """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
         scaled = derivatives * self.multiplier
+        if self._is_plain:
+            return scaled
         result = scaled[..., self._free]
         for element in self._followers:
             result[..., self.source[element]] += scaled[..., element]
@@ -85,8 +92,12 @@ class ParameterSpace:
 
     def _bounds(self, follows: np.ndarray) -> tuple[Vector, Vector]:
         lower, upper = np.full(self.size, -np.inf), np.full(self.size, np.inf)
-        given_lower = np.concatenate([entry.lower.ravel() for entry in self.parameters])
-        given_upper = np.concatenate([entry.upper.ravel() for entry in self.parameters])
+        given_lower, given_upper = self.physical_lower, self.physical_upper
+        if self._is_plain:
+            ends = given_lower / self.scale, given_upper / self.scale
+            outside = (self.scale * ends[0] < given_lower) | (self.scale * ends[1] > given_upper)
+            if not np.any(outside):
+                return np.minimum(*ends), ends[1]
         for element in np.flatnonzero(follows):
             factor, source = self.multiplier[element], self.source[element]
             low, high = sorted((given_lower[element] / factor, given_upper[element] / factor))

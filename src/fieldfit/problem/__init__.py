@@ -4,7 +4,7 @@ from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Budget, Observer, Step
 from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
 from fieldfit.problem.problem import Problem
-from fieldfit.problem.recorder import HistoryEntry, Recorder, Run
+from fieldfit.problem.recorder import HistoryEntry, Record, Recorder, Run, Subproblem, run_part
 from fieldfit.problem.result import ConvergenceRow, OptimizationResult
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import Verdict
@@ -19,10 +19,13 @@ __all__ = [
     "OptimizationResult",
     "Outcome",
     "Problem",
+    "Record",
     "Recorder",
     "Run",
     "Step",
+    "Subproblem",
     "Traits",
     "VectorProblem",
     "Verdict",
+    "run_part",
 ]

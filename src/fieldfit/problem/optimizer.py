@@ -24,10 +24,9 @@ from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Observer
 from fieldfit.problem.problem import Problem
 from fieldfit.problem.recorder import Interruption, Recorder, Run
-from fieldfit.problem.result import ConvergenceRow, OptimizationResult
+from fieldfit.problem.result import OptimizationResult
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict, judge
-from fieldfit.typing import Vector
 
 LISTED_FAILURES = 5
 """Failures that a result quotes in full; of the rest it says how many there were."""
@@ -142,19 +141,21 @@ class AbstractOptimizer(ABC):
             vector = problem.vector(derivatives=self.derivative_options, executor=workers)
             check_traits(self, vector)
             recorder = Recorder(vector, observers, executor=workers)
-            start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=self.traits.needs_gradient)
-            if not start.failure and start.is_finite:
-                recorder.accept()
-            elif self.traits.needs_finite_start:
-                reason = start.failure or "its derivatives are not finite"
+            start = recorder.begin(derivatives=self.traits.needs_gradient)
+            if self.traits.needs_finite_start and (start.failure or not start.is_finite):
                 raise EvaluationError(
-                    f"The objective cannot be evaluated at the start: {reason.rstrip('.')}. "
+                    f"The objective cannot be evaluated at the start: {_reason(start)}. "
                     "Move the start, or correct the model."
                 )
             try:
                 outcome = self.run(recorder, start)
             except Interruption as interruption:
                 outcome = Outcome(str(interruption), max(0, recorder.iteration))
+            if not np.isfinite(recorder.best.cost):
+                raise EvaluationError(
+                    f"The objective could not be evaluated at any of {recorder.n_evaluations} points; at the start: "
+                    f"{_reason(start)}. Correct the model, or give a start where it can be evaluated."
+                )
             best, verdict = _judge_best(vector, recorder, start)
         finished = _Finished(start, best, outcome, verdict, time.perf_counter() - begin)
         return _result(self.name, problem, vector, recorder, finished)
@@ -169,6 +170,10 @@ class _Finished:
     outcome: Outcome
     verdict: Verdict
     wall_time: float
+
+
+def _reason(start: Evaluation) -> str:
+    return (start.failure or "its derivatives are not finite").rstrip(".")
 
 
 def check_traits(optimizer: AbstractOptimizer, problem: VectorProblem) -> None:
@@ -229,15 +234,16 @@ def _result(
 ) -> OptimizationResult:
     space, parameters = vector.space, problem.parameters
     start, best, outcome = finished.start, finished.best, finished.outcome
-    final = parameters.replace(_inside_bounds(parameters.split(space.physical(recorder.best_x)), problem))
+    # Rounding in x * scale may leave a value one bit outside its bounds.
+    final = np.clip(space.physical(recorder.best_x), space.physical_lower, space.physical_upper)
     slices = problem.objective.term_slices()
     return OptimizationResult(
         success=finished.verdict.word == "converged",
         verdict=finished.verdict,
         message=outcome.message,
         method=name,
-        parameters=final,
         initial_parameters=parameters,
+        final_params=final,
         initial_score=start.score,
         final_score=best.score,
         n_iterations=outcome.n_iterations,
@@ -249,7 +255,7 @@ def _result(
         gradient=None if best.gradient is None else best.gradient / space.scale,
         terms={label: (_squares(start, part), _squares(best, part)) for label, part in slices.items()},
         history=tuple(recorder.history),
-        convergence=_convergence(recorder),
+        last_accepted=tuple(recorder.accepted),
         jac_mode=vector.derivative_modes,
         failures=_failures(recorder),
         runs=outcome.runs,
@@ -259,30 +265,6 @@ def _result(
         versions=versions(),
         state=best.state,
     )
-
-
-def _inside_bounds(values: dict[str, np.ndarray], problem: Problem) -> dict[str, np.ndarray]:
-    """Undo rounding in x * scale, which may leave a value one bit outside its bounds."""
-    return {
-        entry.name: np.asarray(np.clip(values[entry.name], entry.lower, entry.upper)) for entry in problem.parameters
-    }
-
-
-def _convergence(recorder: Recorder) -> tuple[ConvergenceRow, ...]:
-    """Return how far the last one and the last five accepted steps still went."""
-    points = list(recorder.accepted)
-    rows = []
-    for steps in (1, 5):
-        if len(points) > steps:
-            (before, x_before), (after, x_after) = points[-1 - steps], points[-1]
-            rows.append(ConvergenceRow(steps, _relative(before, after), _relative(x_before, x_after)))
-    return tuple(rows)
-
-
-def _relative(before: float | Vector, after: float | Vector) -> float:
-    size = float(np.max(np.abs(before)))
-    change = float(np.max(np.abs(np.subtract(after, before))))
-    return change / size if size > 0.0 else 0.0 if change == 0.0 else np.inf
 
 
 def _failures(recorder: Recorder) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fieldfit.errors import ParameterError
 from fieldfit.objectives import AbstractObjective
-from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.parameters import Parameters
 from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.vector import VectorProblem
 
@@ -52,7 +52,7 @@ class Problem:
         Raises:
             SettingsError: Only exact derivatives are allowed and a term has none.
         """
-        space = ParameterSpace(self.parameters)
+        space = self.parameters.space
         return VectorProblem(self.objective, space, derivatives=derivatives, executor=executor, state=self.state)
 
     def __repr__(self) -> str:

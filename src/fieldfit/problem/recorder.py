@@ -69,6 +69,31 @@ class Run:
     failure: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a recorder remembers, without the problem: what comes back from a worker.
+
+    Args:
+        history: One entry per evaluation.
+        failures: What went wrong, with how often.
+        n_differences: Further evaluations made for differences.
+        accepted: Cost and point of the last accepted points.
+        best_x: Best point, shape (n,).
+        best: Evaluation there.
+        best_index: Its place in the history, from 0; -1 if it is not there.
+        steps: Steps that were told.
+    """
+
+    history: tuple[HistoryEntry, ...]
+    failures: dict[str, int]
+    n_differences: int
+    accepted: tuple[tuple[float, Vector], ...]
+    best_x: Vector
+    best: Evaluation
+    best_index: int
+    steps: tuple[Step, ...] = ()
+
+
 class Recorder:
     """A problem with history, best point, failures, observers and budgets.
 
@@ -129,6 +154,23 @@ class Recorder:
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
         return self.problem.initial_state()
+
+    def begin(self, start: Evaluation | None = None, *, derivatives: bool) -> Evaluation:
+        """Return the evaluation at the start, accepted if it can be evaluated.
+
+        Args:
+            start: That evaluation if it is known already, of all variables of the run this one is part of.
+            derivatives: Whether derivatives are wanted.
+        """
+        if start is not None and (start.gradient is not None or start.failure or not derivatives):
+            found = self.problem.restrict(start) if isinstance(self.problem, Subproblem) else start
+            if found.is_finite and not found.failure:
+                self.best = found
+            return found
+        found = self.evaluate(self.x0, self.initial_state(), derivatives=derivatives)
+        if found.is_finite and not found.failure:
+            self.accept()
+        return found
 
     def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
         """Evaluate, count and remember; see `VectorProblem.evaluate`.
@@ -194,9 +236,7 @@ class Recorder:
         """
         self.iteration += 1
         if self._parent is not None:
-            full = self._embed(x)
-            best = self._parent.best.cost
-            self._parent.tell(full, cost=min(cost, best) if np.isfinite(best) else cost, **news)
+            self._parent.tell(self.embed(x), cost=_lower(cost, self._parent.best.cost), **news)
             return
         if not self._observers:
             return
@@ -214,7 +254,13 @@ class Recorder:
             raise Interruption("observer asked to stop")
 
     def solve(
-        self, optimizer: AbstractOptimizer, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
+        self,
+        optimizer: AbstractOptimizer,
+        x0: Vector,
+        *,
+        free: np.ndarray | None = None,
+        state: Any = None,
+        start: Evaluation | None = None,
     ) -> Run:
         """Run another optimizer as a part of this run.
 
@@ -223,6 +269,7 @@ class Recorder:
             x0: Its start, inside the bounds, shape (n,).
             free: Indices of the variables that it varies; None: all.
             state: State of its first evaluation; None: that of the problem.
+            start: Evaluation at x0 if it is known, of all variables, with derivatives if the optimizer needs them.
 
         Returns:
             What became of it, in all variables. Its best point is offered to this run.
@@ -232,9 +279,10 @@ class Recorder:
         """
         child = Recorder(Subproblem(self.problem, x0, free=free, state=state), executor=self.executor, parent=self)
         try:
-            return run_part(optimizer, child, x0)
+            return run_part(optimizer, child, x0, start)
         finally:
-            self.offer(child._embed(child.best_x), child.best, child._best_index)
+            before = len(self.history) - len(child.history)
+            self.offer(child.embed(child.best_x), child.best, before + child._best_index)
 
     def offer(self, x: Vector, found: Evaluation, index: int) -> None:
         """Take the best point of a part of this run if it is better than the best one here.
@@ -242,24 +290,47 @@ class Recorder:
         Args:
             x: The point in all variables, shape (n,).
             found: Evaluation there, of the part.
-            index: Number of that evaluation among those of the part, from 0.
+            index: Place of that evaluation in the history, from 0.
         """
         if found.is_finite and found.cost < self.best.cost:
             whole = found.gradient is None or found.gradient.size == x.size
             self.best_x, self.best = x.copy(), found if whole else replace(found, gradient=None, jacobian=None)
             self._best_index = index
 
-    def absorb(self, part: Recorder) -> None:
-        """Append a part of this run that was made elsewhere, with its history, failures and best point."""
-        offset = len(self.history)
+    def record(self, steps: Sequence[Step] = ()) -> Record:
+        """Return what is remembered, with the steps that an observer collected."""
+        return Record(
+            tuple(self.history),
+            dict(self.failures),
+            self.n_differences,
+            tuple(self.accepted),
+            self.best_x,
+            self.best,
+            self._best_index,
+            tuple(steps),
+        )
+
+    def absorb(self, part: Record) -> None:
+        """Append a part of this run that was made elsewhere: history, failures, best point, and its steps.
+
+        Raises:
+            Interruption: An observer asked to stop; the part has been taken over by then.
+        """
+        offset, best = len(self.history), self.best.cost
         self.history += [entry._replace(evaluation=offset + entry.evaluation) for entry in part.history]
         self.n_differences += part.n_differences
         for failure, count in part.failures.items():
             self.failures[failure] = self.failures.get(failure, 0) + count
         self.accepted.extend(part.accepted)
-        self.offer(part.best_x, part.best, offset + part._best_index)
+        self.offer(part.best_x, part.best, offset + part.best_index)
+        for step in part.steps:
+            told = {
+                name: getattr(step, name) for name in ("reduction", "step_norm", "optimality", "is_accepted", "note")
+            }
+            self.tell(step.x, cost=_lower(step.cost, best), **told)
 
-    def _embed(self, x: Vector) -> Vector:
+    def embed(self, x: Vector) -> Vector:
+        """Return a point of this run in all variables of the run it is part of."""
         return self.problem.embed(x) if isinstance(self.problem, Subproblem) else x
 
     def _check_budgets(self) -> None:
@@ -267,7 +338,8 @@ class Recorder:
             self._parent._check_budgets()
         for budget in self._budgets:
             reason = budget.spent(len(self.history), time.perf_counter() - self._begin)
-            if reason:
+            # A run without its first evaluation would have nothing to return.
+            if reason and self.history:
                 raise Interruption(reason)
 
     @property
@@ -301,7 +373,20 @@ class Recorder:
         if self._parent is not None:
             # The evaluations of a part under way are the last ones of the whole.
             before = len(self._parent.history) - len(self.history)
-            self._parent._accept(before + index, self._embed(x))
+            self._parent._accept(before + index, self.embed(x))
+
+    def record_block(self, points: Matrix, found: Sequence[Evaluation], is_accepted: np.ndarray) -> None:
+        """Remember evaluations that a compiled program made by itself.
+
+        Args:
+            points: Where they were made, in order, shape (k, n).
+            found: What they gave, k of them, with or without derivatives.
+            is_accepted: Whether the point moved there, shape (k,).
+        """
+        for point, entry, was_accepted in zip(points, found, is_accepted, strict=True):
+            self._remember(point, entry, derivatives=True)
+            if was_accepted:
+                self.accept()
 
 
 class Subproblem:
@@ -319,13 +404,17 @@ class Subproblem:
     ) -> None:
         self._problem, self._whole, self._state = problem, x0, state
         self._free = np.arange(x0.size) if free is None else np.asarray(free, dtype=int)
-        self._is_whole = free is None
+        self._given, self._is_whole = free, free is None
         self.x0 = x0[self._free]
         self.lower, self.upper = problem.lower[self._free], problem.upper[self._free]
         self.labels = tuple(problem.labels[index] for index in self._free)
         self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
         self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
         self.space, self.derivatives = problem.space, problem.derivatives
+
+    def serial(self) -> Subproblem:
+        """Return the same problem without an executor."""
+        return Subproblem(self._problem.serial(), self._whole, free=self._given, state=self._state)
 
     def embed(self, x: Vector) -> Vector:
         """Return the point in all variables."""
@@ -341,7 +430,10 @@ class Subproblem:
 
     def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
         """Evaluate; see `VectorProblem.evaluate`."""
-        found = self._problem.evaluate(self.embed(x), state, derivatives=derivatives)
+        return self.restrict(self._problem.evaluate(self.embed(x), state, derivatives=derivatives))
+
+    def restrict(self, found: Evaluation) -> Evaluation:
+        """Return an evaluation with derivatives in the free variables only."""
         if self._is_whole or found.gradient is None:
             return found
         jacobian = None if found.jacobian is None else found.jacobian[:, self._free]
@@ -371,28 +463,31 @@ class Subproblem:
         return x if self._is_whole else jnp.asarray(self._whole).at[self._free].set(x)
 
 
-def run_part(optimizer: AbstractOptimizer, recorder: Recorder, x0: Vector) -> Run:
+def run_part(optimizer: AbstractOptimizer, recorder: Recorder, x0: Vector, start: Evaluation | None = None) -> Run:
     """Run an optimizer on a recorder of its own and say what became of it.
 
     Args:
         optimizer: What to run.
         recorder: Of the part.
         x0: Its start in all variables, shape (n,).
+        start: Evaluation there if it is known, of all variables.
     """
+    found = recorder.begin(start, derivatives=optimizer.traits.needs_gradient)
     failure, n_iterations = None, 0
-    start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=optimizer.traits.needs_gradient)
-    if start.is_finite and not start.failure:
-        recorder.accept()
-    if not optimizer.traits.needs_finite_start or (start.is_finite and not start.failure):
+    if optimizer.traits.needs_finite_start and (found.failure or not found.is_finite):
+        message = failure = f"it cannot be evaluated at its start: {found.failure or 'derivatives are not finite'}"
+    else:
         try:
-            outcome = optimizer.run(recorder, start)
+            outcome = optimizer.run(recorder, found)
             message, n_iterations = outcome.message, outcome.n_iterations
         except EvaluationError as error:
             message = failure = str(error)
-    else:
-        message = failure = f"it cannot be evaluated at its start: {start.failure or 'derivatives are not finite'}"
-    x = recorder._embed(recorder.best_x)
+    x = recorder.embed(recorder.best_x)
     return Run(x0, x, recorder.best, message, n_iterations, recorder.n_evaluations, failure)
+
+
+def _lower(cost: float, other: float) -> float:
+    return min(cost, other) if np.isfinite(other) else cost
 
 
 def _evaluate(problem: VectorProblem | Subproblem, derivatives: bool, x: Vector, state: Any) -> Evaluation:

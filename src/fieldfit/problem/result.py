@@ -11,7 +11,7 @@ import numpy as np
 
 from fieldfit.diagnostics import Identifiability, covariance, free_variables, identifiability
 from fieldfit.errors import EvaluationError
-from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.parameters import Parameters
 from fieldfit.problem.recorder import HistoryEntry, Run
 from fieldfit.problem.verdict import Verdict
 from fieldfit.typing import Matrix, Vector
@@ -37,8 +37,8 @@ class OptimizationResult:
         verdict: That measure: a word, a figure, and why it is unverified or not converged.
         message: Why the run ended.
         method: Name of the optimizer.
-        parameters: The parameters with the best values as their values.
         initial_parameters: The parameters as they started.
+        final_params: Best values of all elements, physical, shape (elements,).
         initial_score: Sum of squared residuals, or the scalar, at the start.
         final_score: The same at the best point; never worse than at the start.
         n_iterations: Turns of the optimizer.
@@ -50,7 +50,7 @@ class OptimizationResult:
         gradient: Of the cost with respect to the free physical parameters, shape (n,).
         terms: Term name to its part of the score (start, end).
         history: One entry per evaluation.
-        convergence: How far the last one and the last five accepted steps went.
+        last_accepted: Cost and scaled variables of the last accepted points, at most six.
         jac_mode: Term name to the derivatives used: "exact", "forward differences", "central differences".
         failures: What went wrong during the run, each once.
         runs: The runs of other optimizers that this one is made of, such as starts; scaled variables.
@@ -66,8 +66,8 @@ class OptimizationResult:
     verdict: Verdict
     message: str
     method: str
-    parameters: Parameters
     initial_parameters: Parameters
+    final_params: Vector
     initial_score: float
     final_score: float
     n_iterations: int
@@ -79,7 +79,7 @@ class OptimizationResult:
     gradient: Vector | None
     terms: Mapping[str, tuple[float, float]]
     history: tuple[HistoryEntry, ...]
-    convergence: tuple[ConvergenceRow, ...] = ()
+    last_accepted: tuple[tuple[float, Vector], ...] = ()
     jac_mode: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     runs: tuple[Run, ...] = ()
@@ -100,15 +100,25 @@ class OptimizationResult:
         """Start values of all elements, physical, shape (elements,)."""
         return self.initial_parameters.flat
 
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The parameters with the best values as their values."""
+        return self.initial_parameters.replace(self.initial_parameters.split(self.final_params))
+
     @property
-    def final_params(self) -> Vector:
-        """Best values of all elements, physical, shape (elements,)."""
-        return self.parameters.flat
+    def convergence(self) -> tuple[ConvergenceRow, ...]:
+        """How far the last one and the last five accepted steps went."""
+        points, rows = self.last_accepted, []
+        for steps in (1, 5):
+            if len(points) > steps:
+                (before, x_before), (after, x_after) = points[-1 - steps], points[-1]
+                rows.append(ConvergenceRow(steps, _relative(before, after), _relative(x_before, x_after)))
+        return tuple(rows)
 
     @property
     def x(self) -> Any:
         """Best parameters in physical units, in the structure in which they were given: by name, or nested."""
-        return self.parameters.tree(self.parameters.flat)
+        return self.initial_parameters.tree(self.final_params)
 
     @property
     def fun(self) -> float:
@@ -153,12 +163,12 @@ class OptimizationResult:
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels of the free parameters, in the order of the columns of `jacobian`."""
-        return ParameterSpace(self.parameters).labels
+        return self.initial_parameters.space.labels
 
     @cached_property
     def is_at_bound(self) -> np.ndarray:
         """Whether each free parameter is held by a bound at the solution, shape (n,)."""
-        space = ParameterSpace(self.parameters)
+        space = self.parameters.space
         gradient = self.gradient if self.gradient is not None else np.zeros(space.size)
         curvature = None if self.jacobian is None else np.sum((self.jacobian * space.scale) ** 2, axis=0)
         return ~free_variables(space.start, gradient * space.scale, space.lower, space.upper, curvature=curvature)
@@ -218,3 +228,9 @@ class OptimizationResult:
         if self.jacobian is None or self.residuals is None:
             raise EvaluationError(f"{what} needs residuals, but the objective is a scalar. Give it as residuals.")
         return self.jacobian, self.residuals
+
+
+def _relative(before: float | Vector, after: float | Vector) -> float:
+    size = float(np.max(np.abs(before)))
+    change = float(np.max(np.abs(np.subtract(after, before))))
+    return change / size if size > 0.0 else 0.0 if change == 0.0 else np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -59,6 +60,7 @@ class VectorProblem:
         executor: Executor | None = None,
         state: Any = None,
     ) -> None:
+        self._given = objective
         self.objective = with_differences(objective, space, derivatives, executor=executor)
         self.derivatives = derivatives
         self.space = space
@@ -75,6 +77,10 @@ class VectorProblem:
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
         return self.objective.initial_state() if self._state is None else self._state
+
+    def serial(self) -> VectorProblem:
+        """Return the same problem without an executor, for a worker: one that waits for its own pool waits forever."""
+        return VectorProblem(self._given, self.space, derivatives=self.derivatives, state=self._state)
 
     @property
     def derivative_modes(self) -> dict[str, str]:
@@ -96,12 +102,12 @@ class VectorProblem:
             found = self.objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
         except EvaluationError as error:
             return Evaluation(np.nan, state=state, failure=str(error))
-        if not np.isfinite(found.cost):
+        if not math.isfinite(found.cost):
             return replace(found, cost=np.nan, failure=found.failure or self._describe_not_finite(x, found))
         if not derivatives or found.gradient is None:
             return found
         jacobian = None if found.jacobian is None else self.space.chain(found.jacobian)
-        return replace(found, jacobian=jacobian, gradient=self.space.chain(found.gradient))
+        return found.chained(jacobian, self.space.chain(found.gradient))
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
         """Return the second derivatives of the cost, shape (n, n).

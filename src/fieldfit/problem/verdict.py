@@ -5,7 +5,8 @@ Least squares
 A point is stationary if a step in the variables that no bound holds would take off less than `STATIONARY` of the cost:
 the square of the relative offset of Bates and Watts, who ask for 0.001. The step is that of Gauss and Newton; where it
 promises more, because the residuals are large and curved, Newton's own is asked, as for a scalar. A step shorter than
-`SHORT` and a cost that is zero but for rounding count as well.
+`SHORT` counts as well, and a cost that is zero but for rounding, both in units of the first one and of what the
+variables contribute to the residuals: a start far out makes any other cost look small.
 
 Scalars
 -------
@@ -25,6 +26,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +61,8 @@ class Verdict:
 
     Args:
         word: "converged", "not converged" or "unverified".
-        optimality: For least squares the fraction of the cost that a Gauss-Newton step would take off, for scalars the
-            length of the Newton step relative to the point, parts that change nothing left out; NaN if unverified.
+        optimality: For least squares the fraction of the cost that a step would take off, or a bound of it; for scalars
+            the length of the Newton step relative to the point, negligible parts left out. NaN if unverified.
         reason: Why it is not converged or unverified; empty otherwise.
         n_evaluations: Evaluations made to find out.
     """
@@ -96,9 +98,15 @@ def judge(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float
 
 def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
     residuals, jacobian = _squares(best)
-    if best.cost == 0.0 or best.cost <= PERFECT * first_cost:
-        return Verdict("converged", 0.0)
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
+    size = float(np.linalg.norm(np.sqrt(curvature) * x))
+    if best.cost == 0.0 or (best.cost <= PERFECT * first_cost and best.cost <= EPS * size**2):
+        return Verdict("converged", 0.0)
+    # Cauchy and Schwarz: no step takes off more than this, and most fits end far below.
+    cosines = _gradient(best) / np.sqrt(np.where(curvature > 0.0, curvature, 1.0) * 2.0 * best.cost)
+    bound = 2.0 * math.sqrt(x.size) * float(np.linalg.norm(cosines))
+    if bound <= STATIONARY:
+        return Verdict("converged", bound)
     is_free = free_variables(x, _gradient(best), problem.lower, problem.upper, curvature=curvature)
     optimality = predicted_reduction(jacobian, residuals, is_free) / best.cost
     if optimality <= STATIONARY or relative_step(x, jacobian, residuals, is_free) <= SHORT:
