@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from multimodal import ScalarProblem
-from peers import Counted, Run, Solver, traced_residuals
+from peers import Counted, Run, Solver
 from problems import TestProblem
 
 import fieldfit
@@ -25,14 +25,12 @@ class Entry:
         module: Where its class is.
         name: Name of the class.
         options: For the class; an optimizer inside another one is an `Entry`.
-        is_traced: Whether the objective has to be one that JAX traces.
     """
 
     label: str
     module: str
     name: str
     options: dict[str, Any] = field(default_factory=dict)
-    is_traced: bool = False
 
     def make(self) -> Any:
         """Return the optimizer."""
@@ -53,11 +51,9 @@ FOR_SQUARES = (
     _scipy("trf"),
     _scipy("lm"),
     _scipy("L-BFGS-B"),
-    Entry("fieldfit in-graph lm", "fieldfit.optimizers.in_graph", "JaxOptimizer", {"method": "lm"}, is_traced=True),
-    Entry("fieldfit in-graph bfgs", "fieldfit.optimizers.in_graph", "JaxOptimizer", {"method": "bfgs"}, is_traced=True),
-    Entry("fieldfit trust region", "fieldfit.optimizers.scalar_trust_region", "TrustRegionOptimizer", is_traced=True),
+    Entry("fieldfit trust region", "fieldfit.optimizers.scalar_trust_region", "TrustRegionOptimizer"),
 )
-"""Optimizers for sums of squares."""
+"""Optimizers for sums of squares. The in-graph ones need functions in JAX and have `in_graph.py`."""
 
 FOR_SCALARS = (
     _scipy("L-BFGS-B"),
@@ -97,12 +93,12 @@ def solvers(entries: Sequence[Entry]) -> Iterator[Solver | str]:
         except (ImportError, AttributeError, TypeError, SettingsError) as error:
             yield f"{entry.label}: {error}"
             continue
-        yield Solver(entry.label, _preparation(optimizer, entry), optimizer.traits.handles_bounds)
+        yield Solver(entry.label, _preparation(optimizer), optimizer.traits.handles_bounds)
 
 
-def _preparation(optimizer: Any, entry: Entry) -> Callable[[Any], Callable[[], Run]]:
+def _preparation(optimizer: Any) -> Callable[[Any], Callable[[], Run]]:
     def prepare(problem: TestProblem | ScalarProblem) -> Callable[[], Run]:
-        objective = _scalar(problem) if isinstance(problem, ScalarProblem) else _squares(problem, entry.is_traced)
+        objective = _scalar(problem) if isinstance(problem, ScalarProblem) else _squares(problem)
         return lambda: _run(optimizer.optimize(objective))
 
     return prepare
@@ -113,11 +109,8 @@ def _parameters(problem: TestProblem | ScalarProblem) -> fieldfit.Parameters:
     return fieldfit.Parameters([fieldfit.Parameter("x", start, lower=problem.lower, upper=problem.upper)])
 
 
-def _squares(problem: TestProblem, is_traced: bool) -> fieldfit.FunctionObjective:
+def _squares(problem: TestProblem) -> fieldfit.FunctionObjective:
     counter = Counted(problem)
-    if is_traced:
-        residuals = traced_residuals(problem, counter)
-        return fieldfit.FunctionObjective(lambda values: residuals(values["x"]), _parameters(problem))
     return fieldfit.FunctionObjective(
         lambda values: counter.residuals(values["x"]),
         _parameters(problem),

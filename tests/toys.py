@@ -62,6 +62,9 @@ class Watched(AbstractObjective):
             raise EvaluationError("the molecule fell apart")
         return self.objective.evaluate(values, state, derivatives=derivatives)
 
+    def traced(self, values):
+        return self.objective.traced(values)
+
     def term_slices(self):
         return self.objective.term_slices()
 

@@ -12,20 +12,34 @@ from fieldfit._version import __version__
 
 if TYPE_CHECKING:
     from fieldfit.objectives import FunctionObjective, Goal, ObjectiveFunction, Prior, ScalarObjective
+    from fieldfit.optimizers.basin_hopping import BasinHoppingOptimizer
     from fieldfit.optimizers.choice import fit
+    from fieldfit.optimizers.cycling import CyclingOptimizer
+    from fieldfit.optimizers.derivative_free import DerivativeFreeOptimizer
+    from fieldfit.optimizers.first_order import OptaxOptimizer
+    from fieldfit.optimizers.in_graph import JaxOptimizer
     from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
     from fieldfit.optimizers.multistart import MultiStartOptimizer
+    from fieldfit.optimizers.names import make_optimizer
+    from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
     from fieldfit.optimizers.scipy import ScipyOptimizer
     from fieldfit.parameters import Parameter, Parameters
     from fieldfit.problem import Budget, OptimizationResult, Problem, Step
+    from fieldfit.problem.gradient_check import check_gradient
+    from fieldfit.problem.sensitivity import compute_exact_sensitivity, compute_sensitivity
 
 _HOMES = {
+    "BasinHoppingOptimizer": "fieldfit.optimizers.basin_hopping",
     "Budget": "fieldfit.problem",
+    "CyclingOptimizer": "fieldfit.optimizers.cycling",
+    "DerivativeFreeOptimizer": "fieldfit.optimizers.derivative_free",
     "FunctionObjective": "fieldfit.objectives",
     "Goal": "fieldfit.objectives",
+    "JaxOptimizer": "fieldfit.optimizers.in_graph",
     "LeastSquaresOptimizer": "fieldfit.optimizers.least_squares",
     "MultiStartOptimizer": "fieldfit.optimizers.multistart",
     "ObjectiveFunction": "fieldfit.objectives",
+    "OptaxOptimizer": "fieldfit.optimizers.first_order",
     "OptimizationResult": "fieldfit.problem",
     "Parameter": "fieldfit.parameters",
     "Parameters": "fieldfit.parameters",
@@ -34,16 +48,26 @@ _HOMES = {
     "ScalarObjective": "fieldfit.objectives",
     "ScipyOptimizer": "fieldfit.optimizers.scipy",
     "Step": "fieldfit.problem",
+    "TrustRegionOptimizer": "fieldfit.optimizers.scalar_trust_region",
+    "check_gradient": "fieldfit.problem.gradient_check",
+    "compute_exact_sensitivity": "fieldfit.problem.sensitivity",
+    "compute_sensitivity": "fieldfit.problem.sensitivity",
     "fit": "fieldfit.optimizers.choice",
+    "make_optimizer": "fieldfit.optimizers.names",
 }
 
 __all__ = [
+    "BasinHoppingOptimizer",
     "Budget",
+    "CyclingOptimizer",
+    "DerivativeFreeOptimizer",
     "FunctionObjective",
     "Goal",
+    "JaxOptimizer",
     "LeastSquaresOptimizer",
     "MultiStartOptimizer",
     "ObjectiveFunction",
+    "OptaxOptimizer",
     "OptimizationResult",
     "Parameter",
     "Parameters",
@@ -52,8 +76,13 @@ __all__ = [
     "ScalarObjective",
     "ScipyOptimizer",
     "Step",
+    "TrustRegionOptimizer",
     "__version__",
+    "check_gradient",
+    "compute_exact_sensitivity",
+    "compute_sensitivity",
     "fit",
+    "make_optimizer",
 ]
 
 

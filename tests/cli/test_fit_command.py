@@ -125,7 +125,7 @@ optimizer = "scipy:trf"
         ("[force_field]\nfamily = 'mm4'\n", "Did you mean 'mm3'?"),
         ("[fit]\noptimizer = 'scipy:L-BFGS'\n", "Did you mean 'L-BFGS-B'?"),
         ("[fit]\noptimizer = 'least-square'\n", "Did you mean 'least-squares'?"),
-        ("[fit]\nmax_iterations = 0\n", "max_iterations = 0 is not a positive whole number"),
+        ("[fit]\nmaxiter = 0\n", "maxiter = 0 is not a positive whole number"),
         ("[output]\nformats = ['openmm']\n", "openmm-xml"),
         ("[references]\nfreqency = 10\n", "Did you mean 'frequency'?"),
         ("[references]\nfrequency = -10\n", "tolerance of frequency is -10"),

@@ -162,7 +162,7 @@ def test_types_are_given_for_every_molecule_or_for_none(folder, capsys) -> None:
 
 
 def test_a_fit_that_is_cut_short_says_so_and_is_written(folder) -> None:
-    assert run(folder, MOLECULE + "[references]\nbond_angle = 0.5\nfrequency = 10\n[fit]\nmax_iterations = 1\n") == 1
+    assert run(folder, MOLECULE + "[references]\nbond_angle = 0.5\nfrequency = 10\n[fit]\nmaxiter = 1\n") == 1
     report = json.loads((folder / "output" / "report.json").read_text())
     assert not report["success"]
     assert "maxiter" in report["message"]

@@ -27,30 +27,39 @@ def test_reduction_is_that_of_a_linear_problem(seed):
     J, r = np.linalg.qr(generator.normal(size=(6, 2)))[0] * [1.0, 7.0], generator.normal(size=6)
     p = np.linalg.lstsq(J, -r)[0]
     left = r + J @ p
-    assert predicted_reduction(J, r, ALL) == pytest.approx(0.5 * (r @ r - left @ left), rel=1e-10)
+    assert predicted_reduction(J, r, ALL, reach=np.inf) == pytest.approx(0.5 * (r @ r - left @ left), rel=1e-10)
 
 
 def test_reduction_does_not_depend_on_units():
     generator = np.random.default_rng(0)
     J, r = generator.normal(size=(6, 2)), generator.normal(size=6)
-    assert predicted_reduction(J * [1e6, 1e-6], r, ALL) == pytest.approx(predicted_reduction(J, r, ALL), rel=1e-10)
+    assert predicted_reduction(J * [1e6, 1e-6], r, ALL, reach=np.inf) == pytest.approx(
+        predicted_reduction(J, r, ALL, reach=np.inf), rel=1e-10
+    )
 
 
 def test_reduction_is_zero_where_the_gradient_is():
-    assert predicted_reduction(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), np.array([0.0, 0.0, 3.0]), ALL) == 0.0
+    assert (
+        predicted_reduction(
+            np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), np.array([0.0, 0.0, 3.0]), ALL, reach=np.inf
+        )
+        == 0.0
+    )
 
 
 def test_variables_at_a_bound_promise_nothing():
     J, r = np.eye(2), np.array([3.0, 4.0])
-    assert predicted_reduction(J, r, np.array([True, False])) == pytest.approx(4.5)
-    assert predicted_reduction(J, r, np.array([False, False])) == 0.0
+    assert predicted_reduction(J, r, np.array([True, False]), reach=np.inf) == pytest.approx(4.5)
+    assert predicted_reduction(J, r, np.array([False, False]), reach=np.inf) == 0.0
 
 
 def test_column_of_zeros_promises_nothing():
-    assert predicted_reduction(np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([2.0, 2.0]), ALL) == pytest.approx(2.0)
+    assert predicted_reduction(
+        np.array([[1.0, 0.0], [0.0, 0.0]]), np.array([2.0, 2.0]), ALL, reach=np.inf
+    ) == pytest.approx(2.0)
 
 
 def test_step_far_along_a_direction_hardly_felt_is_not_believed():
     # Unit columns at an angle of 1e-6: the residual along their difference could be removed by a step of 1e6 only.
     J = np.array([[1.0, 1.0], [0.0, 1e-6]])
-    assert predicted_reduction(J, np.array([0.0, 1.0]), ALL) < 2e-6
+    assert predicted_reduction(J, np.array([0.0, 1.0]), ALL, reach=1.0) < 2e-6

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from problems import UNBOUNDED
 
 from fieldfit import FunctionObjective, LeastSquaresOptimizer, Parameter, Parameters, ScalarObjective, ScipyOptimizer
 from fieldfit.objectives.objective import evaluation_from_residuals
-from toys import OneVariable
+from toys import OneVariable, vector_objective
 
 
 def test_a_negative_loss_is_no_proof_of_success():
@@ -15,6 +16,20 @@ def test_a_negative_loss_is_no_proof_of_success():
     objective = ScalarObjective(loss, {"x": -1.2, "y": 1.0})
     assert not ScipyOptimizer("L-BFGS-B", maxiter=1).optimize(objective).success
     assert ScipyOptimizer("L-BFGS-B").optimize(objective).success
+
+
+def test_newton_may_not_overrule_a_step_that_lowers_the_cost():
+    # Watson's function of 12 variables, where trf stops at 8e-10 with a direction that differences do not see.
+    watson = next(problem for problem in UNBOUNDED if problem.name == "watson-12")
+    result = ScipyOptimizer("trf").optimize(vector_objective(watson.function, watson.start))
+    assert result.success == (result.fun < 1.001 * watson.minima[0])
+
+
+def test_a_singular_minimum_at_the_origin_is_a_success():
+    powell = next(problem for problem in UNBOUNDED if problem.name == "powell-singular")
+    result = LeastSquaresOptimizer().optimize(vector_objective(powell.function, powell.start))
+    assert result.fun < 1e-15
+    assert result.success
 
 
 def half_broken(x, derivatives):

@@ -43,6 +43,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-q", "--quiet", action="store_true", help="print no progress and no report")
     fit.add_argument("--calibrate", action="store_true", help="also time standard matrix operations")
     fit.set_defaults(run=_fit)
+    methods = commands.add_parser(
+        "methods",
+        help="list the optimizers and what they need and can",
+        description="List every optimizer by the name that settings files and Python take, with what it works on, the "
+        "derivatives it uses, whether it keeps bounds, and how far it looks.",
+    )
+    methods.add_argument("--markdown", action="store_true", help="write a Markdown table")
+    methods.set_defaults(run=_methods)
     return parser
 
 
@@ -50,3 +58,10 @@ def _fit(options: argparse.Namespace) -> int:
     from fieldfit.cli.fit import run_fit
 
     return run_fit(options.settings, output=options.output, is_quiet=options.quiet, calibrates=options.calibrate)
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from fieldfit.optimizers.capabilities import capability_table
+
+    sys.stdout.write(capability_table(markdown=options.markdown) + "\n")
+    return 0

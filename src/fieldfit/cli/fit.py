@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.report import FitReport, report_fit
 from fieldfit.forcefield.topology import perceive, share_types
-from fieldfit.optimizers import OPTIMIZERS
+from fieldfit.optimizers.names import make_optimizer
 from fieldfit.parameters import Parameter, Parameters
 from fieldfit.problem import AbstractOptimizer, OptimizationResult, Step
 from fieldfit.reporting import ProgressLine
@@ -49,7 +49,7 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
     settings = read_settings(path)
     folder = Path(output) if output else settings.folder / settings.output.folder
     check_output_folder(folder, settings)
-    optimizer = make_optimizer(settings)
+    optimizer = choose_optimizer(settings)
     objective = make_objective(settings)
     say = (lambda text: None) if is_quiet else (lambda text: sys.stdout.write(text + "\n"))
     say(_describe(objective))
@@ -179,21 +179,25 @@ def _changed(entry: Parameter, start: float | None, bounds: Sequence[float] | No
     return entry.replace(**_present(value=start, lower=lower, upper=upper))
 
 
-def make_optimizer(settings: Settings) -> AbstractOptimizer:
-    """Make the optimizer that the settings name: "least-squares", or "scipy:" and one of SciPy's methods.
+def choose_optimizer(settings: Settings) -> AbstractOptimizer:
+    """Make the optimizer that the settings name, with their limits where it has such.
 
     Raises:
-        SettingsError: No optimizer or method has that name.
+        SettingsError: No optimizer or method has that name, or a limit is given that it does not have.
     """
-    family, _, method = settings.fit.optimizer.partition(":")
-    if method and "method" not in {entry.name for entry in fields(OPTIMIZERS[family])}:
+    made = make_optimizer(settings.fit.optimizer)
+    known = {entry.name for entry in fields(made)}
+    given = _present(maxiter=settings.fit.maxiter)
+    if not set(given) <= known:
         raise SettingsError(
-            f"The optimizer {family!r} has no methods to choose from, but {settings.fit.optimizer!r} names one. "
-            f"Write {family!r}."
+            f"maxiter is given, but the optimizer {settings.fit.optimizer!r} has no such limit. Leave it out."
         )
-    return OPTIMIZERS[family](
-        **_present(method=method or None, maxiter=settings.fit.max_iterations, ftol=settings.fit.ftol)
-    )
+    if settings.fit.optimizer == "scipy-lbfgsb-l2" and not settings.fit.regularization:
+        raise SettingsError(
+            "The optimizer 'scipy-lbfgsb-l2' stands for L-BFGS-B with an L2 tether, but regularization is 0. Give "
+            "`regularization`, or name 'scipy-lbfgsb'."
+        )
+    return replace(made, **given, **({"ftol": settings.fit.ftol} if "ftol" in known else {}))
 
 
 def check_output_folder(folder: Path, settings: Settings) -> None:

@@ -122,7 +122,7 @@ class FitSettings:
 
     optimizer: str = _key(TEXT, "least-squares")
     ftol: float = _key(NUMBER, 1e-6)
-    max_iterations: int | None = _key(COUNT, None)
+    maxiter: int | None = _key(COUNT, None)
     regularization: float = _key(NUMBER, 0.0)
 
 

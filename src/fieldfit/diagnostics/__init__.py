@@ -1,6 +1,12 @@
 """Pure functions of arrays: how well a fit has converged and what it determines."""
 
-from fieldfit.diagnostics.convergence import free_variables, predicted_reduction, projected_gradient, relative_step
+from fieldfit.diagnostics.convergence import (
+    free_variables,
+    gauss_newton_step,
+    predicted_reduction,
+    projected_gradient,
+    relative_length,
+)
 from fieldfit.diagnostics.covariance import covariance
 from fieldfit.diagnostics.identifiability import Identifiability, identifiability
 
@@ -8,8 +14,9 @@ __all__ = [
     "Identifiability",
     "covariance",
     "free_variables",
+    "gauss_newton_step",
     "identifiability",
     "predicted_reduction",
     "projected_gradient",
-    "relative_step",
+    "relative_length",
 ]

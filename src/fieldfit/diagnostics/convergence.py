@@ -48,19 +48,20 @@ def free_variables(
     return ~(at_lower | at_upper)
 
 
-def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> float:
+def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray, *, reach: float) -> float:
     """Return how much a Gauss-Newton step in the free variables would lower the cost.
 
     For a well-conditioned Jacobian this is half the squared length of the residual's projection on its range: zero at a
     stationary point, and in the unit of the cost, so it needs no scaling of the variables. Along each singular
-    direction of the Jacobian with unit columns, a step is believed up to the length of the residual vector: at a
-    minimum where the Jacobian is nearly singular (Freudenstein and Roth's function has one) the linear model would
-    promise the whole cost, for a step that leaves the region where it holds.
+    direction of the Jacobian with unit columns, a step is believed up to `reach`: at a minimum where the Jacobian is
+    nearly singular (Freudenstein and Roth's function has one) the linear model would promise the whole cost, for a step
+    that leaves the region where it holds.
 
     Args:
         jacobian: Derivatives of the residuals, shape (m, n).
         residuals: Residuals, shape (m,).
         is_free: Which variables may move, shape (n,).
+        reach: Longest step, with variables measured by the Jacobian's columns.
 
     Returns:
         Predicted reduction of half the sum of squares.
@@ -73,27 +74,38 @@ def predicted_reduction(jacobian: Matrix, residuals: Vector, is_free: np.ndarray
     left, singular, _ = scipy.linalg.svd(columns, full_matrices=False)
     is_felt = singular > 1e-10 * singular[0]
     singular, projection = singular[is_felt], np.abs(left[:, is_felt].T @ residuals)
-    step = np.minimum(projection / singular, np.linalg.norm(residuals))
+    step = np.minimum(projection / singular, reach)
     return float(np.sum(singular * step * (projection - 0.5 * singular * step)))
 
 
-def relative_step(x: Vector, jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> float:
-    """Return the length of the Gauss-Newton step relative to that of x, with variables measured by the Jacobian.
+def gauss_newton_step(jacobian: Matrix, residuals: Vector, is_free: np.ndarray) -> Vector:
+    """Return the shortest Gauss-Newton step in the free variables, measured by the Jacobian's columns, shape (n,).
 
     Args:
-        x: Point, shape (n,).
         jacobian: Derivatives of the residuals, shape (m, n).
         residuals: Residuals, shape (m,).
         is_free: Which variables may move, shape (n,).
-
-    Returns:
-        ||D p|| / ||D x|| with D the lengths of the Jacobian's columns; infinite if x is zero and the step is not.
     """
     lengths = np.linalg.norm(jacobian, axis=0)
     is_felt = is_free & (lengths > 0.0)
-    if not np.any(is_felt):
-        return 0.0
-    step = np.linalg.lstsq(jacobian[:, is_felt] / lengths[is_felt], -residuals)[0]
-    size = float(np.linalg.norm(lengths * x))
-    length = float(np.linalg.norm(step))
+    step = np.zeros(lengths.size)
+    if np.any(is_felt):
+        columns = jacobian[:, is_felt] / lengths[is_felt]
+        step[is_felt] = np.linalg.lstsq(columns, -residuals)[0] / lengths[is_felt]
+    return step
+
+
+def relative_length(step: Vector, x: Vector, jacobian: Matrix) -> float:
+    """Return ||D p|| / ||D x|| with D the lengths of the Jacobian's columns.
+
+    Args:
+        step: The step p, shape (n,).
+        x: Point, shape (n,).
+        jacobian: Derivatives of the residuals, shape (m, n).
+
+    Returns:
+        The ratio; infinite if x is zero and the step is not.
+    """
+    lengths = np.linalg.norm(jacobian, axis=0)
+    size, length = float(np.linalg.norm(lengths * x)), float(np.linalg.norm(lengths * step))
     return length / size if size > 0.0 else np.inf if length > 0.0 else 0.0

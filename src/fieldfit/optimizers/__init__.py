@@ -6,8 +6,14 @@ OPTIMIZERS = Registry(
     "optimizer",
     {
         "least-squares": "fieldfit.optimizers.least_squares:LeastSquaresOptimizer",
-        "multi-start": "fieldfit.optimizers.multistart:MultiStartOptimizer",
         "scipy": "fieldfit.optimizers.scipy:ScipyOptimizer",
+        "trust-region": "fieldfit.optimizers.scalar_trust_region:TrustRegionOptimizer",
+        "jax": "fieldfit.optimizers.in_graph:JaxOptimizer",
+        "optax": "fieldfit.optimizers.first_order:OptaxOptimizer",
+        "derivative-free": "fieldfit.optimizers.derivative_free:DerivativeFreeOptimizer",
+        "multi-start": "fieldfit.optimizers.multistart:MultiStartOptimizer",
+        "basin-hopping": "fieldfit.optimizers.basin_hopping:BasinHoppingOptimizer",
+        "cycling": "fieldfit.optimizers.cycling:CyclingOptimizer",
     },
     group="fieldfit.optimizers",
 )

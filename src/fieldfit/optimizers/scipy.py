@@ -1,18 +1,7 @@
 """SciPy's optimizers behind the common contract.
 
-One evaluation answers both questions SciPy asks at a point, its residuals (or cost) and their derivatives. The state of
-the objective changes only at accepted points: those SciPy reports to its callback, and with `lm`, which has none, those
-at which it asks for a Jacobian. Where the residuals mean something new under the new state, SciPy is started again.
-
-A failed evaluation is answered by a wall, not by infinity: the line search of L-BFGS-B interpolates, and MINPACK
-forms ratios, so both would go on with NaN. For a scalar the wall rises with the square of the distance from the last
-accepted point; for residuals it is `WALL` in every one, and the trust region shrinks.
-
-References:
-    Byrd, Lu, Nocedal, Zhu (1995), L-BFGS-B, doi:10.1137/0916069.
-    Branch, Coleman, Li (1999), trf, doi:10.1137/S1064827595289108.
-    Voglis, Lagaris (2004), dogbox, WSEAS Int. Conf. Applied Mathematics, Corfu.
-    More (1978), lm, doi:10.1007/BFb0067700.
+Each method gets what it can use: exact gradients, Jacobians, Hessians and their products, bounds. The table of methods
+is in the module `scipy_methods`, what SciPy asks and is told in `scipy_dialogue`, its messages in `scipy_messages`.
 """
 
 from __future__ import annotations
@@ -24,42 +13,62 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
+from fieldfit.optimizers.scipy_dialogue import Dialogue, Halt, Limits
+from fieldfit.optimizers.scipy_messages import caught_warnings, explained
+from fieldfit.optimizers.scipy_methods import METHODS
+from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
-_BOUNDED_SQUARES = Traits(needs_residuals=True, handles_bounds=True)
+__all__ = ["METHODS", "ScipyOptimizer"]
 
-METHODS = {
-    "L-BFGS-B": Traits(handles_bounds=True),
-    "least_squares": _BOUNDED_SQUARES,
-    "trf": _BOUNDED_SQUARES,
-    "dogbox": _BOUNDED_SQUARES,
-    "lm": Traits(needs_residuals=True),
-}
-"""What each method needs and can; "least_squares" is another name of "trf"."""
+EVALUATIONS_PER_ITERATION = 100
+"""SciPy's own limits are set this many times higher than `maxiter`: they end what makes no progress at all."""
 
-WALL = 1e100
-"""Stands for a residual that could not be computed; its square is still a finite number."""
+INTERIOR = 1e-2
+"""trust-constr starts at least this far from a bound, in units of the scales, or of the distance between two bounds:
+its barrier would hold it there."""
+
+SIMPLEX_EDGE = 0.05
+"""Edges of the first simplex of Nelder-Mead, in units of the scales or of the variables if those are larger."""
+
+WITHOUT_EQUAL_BOUNDS = ("Nelder-Mead", "Powell", "COBYLA", "trust-constr", "least_squares", "trf", "dogbox")
 
 
 @dataclass(frozen=True)
 class ScipyOptimizer(AbstractOptimizer):
     """A method of `scipy.optimize` with exact derivatives.
 
+    What the tolerances mean does not depend on the unit of the objective, see the module `scipy_dialogue`, and lengths
+    are in units of each parameter's scale. Each method heeds those that it has a test for; the message says which one
+    ended the run. `success` of the result is a verdict of its own.
+
     Args:
-        method: "L-BFGS-B", or for residuals "trf", "dogbox", "lm", "least_squares" (the same as "trf").
-        maxiter: Most iterations; for the methods on residuals, most evaluations.
-        ftol: Relative change of the cost that ends the run; None: SciPy's own value, and for residuals none.
-        xtol: Relative change of x that ends the run, for the methods on residuals; None: none.
-        gtol: Largest element of the scaled gradient that ends the run; None as for ftol.
+        method: Of `scipy.optimize.minimize`: "Nelder-Mead", "Powell", "COBYLA", "COBYQA" (values only), "CG", "BFGS",
+            "L-BFGS-B", "TNC", "SLSQP" (with gradient), "Newton-CG", "trust-constr", "dogleg", "trust-ncg",
+            "trust-exact", "trust-krylov" (with second derivatives); for residuals "trf", "dogbox", "lm",
+            "least_squares" (the same as "trf").
+        maxiter: Most iterations; with COBYQA most evaluations.
+        ftol: Relative reduction of the cost by one step that ends the run. Tested between iterations; Powell and the
+            methods on residuals test it themselves, Nelder-Mead the spread of its simplex relative to the first cost,
+            COBYLA, COBYQA and trust-constr do without. None: never.
+        xtol: Size of a step, trust region or simplex that ends the run: Nelder-Mead, Powell, COBYLA, COBYQA, TNC,
+            Newton-CG, trust-constr and the methods on residuals. None: never.
+        gtol: Largest element of the projected scaled gradient that ends the run, for methods with gradient but
+            Newton-CG and SLSQP. None: never.
+        jac: "auto": exact derivatives per term where it has them, differences for the rest. "analytical": exact ones
+            only. None: differences throughout.
+        fd_method: Differences are "forward" or "central".
+        eps: Step of differences in units of each parameter's scale; None: the one that suits rounding.
+        divergence_factor: Stop when the cost exceeds the first one by this factor in several iterations in a row. A
+            first cost F0 below zero is exceeded at F0 + (divergence_factor - 1) |F0|. None: never.
+        divergence_patience: How many in a row.
         options: Further options of the method, by SciPy's names.
 
     Raises:
-        SettingsError: No method has that name, or an option has a value it cannot have.
+        SettingsError: No method or option has that name, or an option has a value it cannot have.
 
     Example:
         >>> import fieldfit
@@ -71,22 +80,26 @@ class ScipyOptimizer(AbstractOptimizer):
 
     method: str = "L-BFGS-B"
     maxiter: int = 500
-    ftol: float | None = 1e-8
-    xtol: float | None = 1e-8
-    gtol: float | None = 1e-8
+    ftol: float | None = 1e-13
+    xtol: float | None = 1e-9
+    gtol: float | None = 1e-12
+    jac: str | None = "auto"
+    fd_method: str = "forward"
+    eps: float | None = None
+    divergence_factor: float | None = 3.0
+    divergence_patience: int = 5
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SettingsError(unknown_name("method of ScipyOptimizer", self.method, METHODS))
-        for name in ("ftol", "xtol", "gtol"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < 1.0:
-                raise SettingsError(f"{name} = {value} is not between 0 and 1. Give a small number, or None.")
-        if self.ftol is self.xtol is self.gtol is None:
-            raise SettingsError("ftol, xtol and gtol are all None, so nothing would end the run. Give one of them.")
-        if self.maxiter < 1:
-            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        self._check_tolerances()
+        self._check_limits()
+        known = METHODS[self.method].known_options
+        for name in self.options:
+            if name not in known:
+                raise SettingsError(unknown_name(f"option of {self.method}", name, known))
+        DerivativeOptions(self.jac, self.fd_method, self.eps)
 
     @property
     def name(self) -> str:
@@ -94,78 +107,130 @@ class ScipyOptimizer(AbstractOptimizer):
 
     @property
     def traits(self) -> Traits:
-        return METHODS[self.method]
+        return METHODS[self.method].traits
+
+    @property
+    def derivative_options(self) -> DerivativeOptions:
+        return DerivativeOptions(self.jac, self.fd_method, self.eps)
 
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
-        self._check(problem, start)
-        dialogue = _Dialogue(problem, start)
-        dialogue.tell(problem.x0, start)
-        solve = {"L-BFGS-B": self._minimize, "lm": self._levenberg_marquardt}.get(self.method, self._least_squares)
-        if dialogue.needs_restart:
-            dialogue.restart()
-        message = solve(dialogue)
-        while dialogue.needs_restart and dialogue.iteration < self.maxiter:
-            dialogue.restart()
-            message = solve(dialogue)
+        self._check_problem(problem, start)
+        dialogue = Dialogue(problem, start, METHODS[self.method], self._limits)
+        dialogue.tell_start()
+        is_over = False
+        message = ""
+        while not is_over:
+            if dialogue.needs_restart:
+                dialogue.restart()
+            first_cost = dialogue.accepted.cost
+            message, is_over = self._solve(dialogue)
+            is_over = is_over or not self._begins_again(dialogue, first_cost)
         return Outcome(message, dialogue.iteration)
 
-    def _minimize(self, dialogue: _Dialogue) -> str:
-        problem = dialogue.problem
-        tolerances = {name: value for name in ("ftol", "gtol") if (value := getattr(self, name)) is not None}
+    def _solve(self, dialogue: Dialogue) -> tuple[str, bool]:
+        """Run SciPy once; return why it ended and whether that was from outside."""
+        solve = self._least_squares if self.traits.needs_residuals else self._minimize
+        is_halted = False
+        with caught_warnings() as texts:
+            try:
+                message = solve(dialogue)
+            except Halt as halt:
+                message, is_halted = str(halt), not dialogue.needs_restart
+        dialogue.close()
+        message = explained(message, texts, met=" and ".join(METHODS[self.method].tolerances))
+        return message, is_halted or dialogue.iteration >= self.maxiter
+
+    def _begins_again(self, dialogue: Dialogue, first_cost: float) -> bool:
+        """Whether SciPy is started again: the residuals mean something new, or a clipped simplex may have gone flat."""
+        if dialogue.needs_restart:
+            return True
+        cost = dialogue.accepted.cost
+        is_flat = self.method == "Nelder-Mead" and _is_bounded(dialogue.problem)
+        return is_flat and first_cost - cost > (self.ftol or 0.0) * max(abs(first_cost), abs(cost))
+
+    def _minimize(self, dialogue: Dialogue) -> str:
+        method, problem = METHODS[self.method], dialogue.problem
+        how: dict[str, Any] = {}
+        if method.traits.needs_gradient:
+            how["jac"] = dialogue.gradient
+        if method.second == "hess":
+            how["hess"] = dialogue.hessian
+        elif method.second == "hessp":
+            how["hessp"] = dialogue.hessian_product
+        if method.passes_bounds and _is_bounded(problem):
+            how["bounds"] = scipy.optimize.Bounds(problem.lower, problem.upper, keep_feasible=True)  # type: ignore[arg-type]
         found = scipy.optimize.minimize(
-            dialogue.cost_and_gradient,
-            dialogue.x,
-            jac=True,
+            dialogue.cost,
+            self._first_point(dialogue),
             method=self.method,
-            bounds=list(zip(problem.lower, problem.upper, strict=True)),
             callback=dialogue.callback,
-            options={"maxiter": self.maxiter - dialogue.iteration, **tolerances, **self.options},
+            options=self._options(dialogue),
+            **how,
         )
         return str(found.message)
 
-    def _least_squares(self, dialogue: _Dialogue) -> str:
-        how = {
-            "jac": dialogue.jacobian,
-            "bounds": (dialogue.problem.lower, dialogue.problem.upper),
-            "method": "dogbox" if self.method == "dogbox" else "trf",
-            "callback": dialogue.callback,
+    def _least_squares(self, dialogue: Dialogue) -> str:
+        method = "trf" if self.method == "least_squares" else self.method
+        how: dict[str, Any] = {"method": method, "jac": dialogue.jacobian, **self._options(dialogue)}
+        if self.method != "lm":
+            how |= {"bounds": (dialogue.problem.lower, dialogue.problem.upper), "callback": dialogue.callback}
+        return str(scipy.optimize.least_squares(dialogue.residuals, dialogue.x, **how).message)
+
+    def _options(self, dialogue: Dialogue) -> dict[str, Any]:
+        method = METHODS[self.method]
+        given = {theirs: getattr(self, ours) for ours, theirs in method.tolerances.items()}
+        tolerances = {
+            name: self._no_tolerance if value is None else value * (method.lift if name == "gtol" else 1.0)
+            for name, value in given.items()
         }
-        return str(scipy.optimize.least_squares(dialogue.residuals, dialogue.x, **how, **self._settings()).message)
+        limits = dict.fromkeys(method.limits, EVALUATIONS_PER_ITERATION * self.maxiter)
+        first = {"initial_simplex": first_simplex(dialogue)} if self.method == "Nelder-Mead" else {}
+        return {**method.settings, **limits, **tolerances, **first, **self.options}
 
-    def _levenberg_marquardt(self, dialogue: _Dialogue) -> str:
-        def jacobian(x: Vector) -> Matrix:
-            # MINPACK differentiates only where it has arrived.
-            if not dialogue.is_at(x):
-                dialogue.report(x)
-            return dialogue.jacobian(x)
+    @property
+    def _no_tolerance(self) -> float | None:
+        """What stands for no tolerance: MINPACK takes none below rounding, a simplex has to meet both of its tests."""
+        if self.traits.needs_residuals:
+            return float(np.finfo(float).eps) if self.method == "lm" else None
+        return np.inf if self.method == "Nelder-Mead" else 0.0
 
-        how = {"jac": jacobian, "method": "lm"}
-        try:
-            found = scipy.optimize.least_squares(dialogue.residuals, dialogue.x, **how, **self._settings())
-            if not dialogue.is_at(found.x):
-                dialogue.report(found.x)
-        except StopIteration:
-            return "the run was interrupted"
-        return str(found.message)
+    def _first_point(self, dialogue: Dialogue) -> Vector:
+        if self.method != "trust-constr":
+            return dialogue.x
+        lower, upper = dialogue.problem.lower, dialogue.problem.upper
+        margin = INTERIOR * np.minimum(1.0, upper - lower)
+        return np.clip(dialogue.x, lower + margin, upper - margin)
 
-    def _settings(self) -> dict[str, Any]:
-        # MINPACK takes no tolerance below rounding; the other methods take None.
-        smallest = float(np.finfo(float).eps) if self.method == "lm" else None
-        given = {"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}
-        tolerances = {name: smallest if value is None else value for name, value in given.items()}
-        return {"x_scale": "jac", "max_nfev": self.maxiter, **tolerances, **self.options}
+    @property
+    def _limits(self) -> Limits:
+        ftol = self.ftol if METHODS[self.method].tests_reduction else None
+        return Limits(self.maxiter, ftol, self.divergence_factor, self.divergence_patience)
 
-    def _check(self, problem: Recorder, start: Evaluation) -> None:
-        bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
-        if np.any(bounded) and not self.traits.handles_bounds:
-            able = ", ".join(name for name, traits in METHODS.items() if traits.handles_bounds)
-            labels = ", ".join(np.array(problem.labels)[bounded][:3])
+    def _check_tolerances(self) -> None:
+        for name in ("ftol", "xtol", "gtol"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < 1.0:
+                raise SettingsError(f"{name} = {value} is not between 0 and 1. Give a small number, or None.")
+        heeded = METHODS[self.method].heeds
+        if all(getattr(self, name) is None for name in heeded):
+            names = " and ".join(dict.fromkeys(heeded))
             raise SettingsError(
-                f"{self.method} takes no bounds, but {labels} {'have' if np.sum(bounded) > 1 else 'has'} them. "
-                f"Use LeastSquaresOptimizer, one of {able}, or remove the bounds."
+                f"{self.method} heeds {names}, but given is only None, so nothing would end the run. Give a number."
             )
+
+    def _check_limits(self) -> None:
+        if self.maxiter < 1:
+            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        if self.divergence_factor is not None and not self.divergence_factor > 1.0:
+            raise SettingsError(
+                f"divergence_factor = {self.divergence_factor} calls the start divergent. Give more than 1, or None."
+            )
+        if self.divergence_patience < 1:
+            raise SettingsError(f"divergence_patience = {self.divergence_patience} is not positive. Give at least 1.")
+
+    def _check_problem(self, problem: Recorder, start: Evaluation) -> None:
         closed = problem.lower == problem.upper
-        if np.any(closed) and self.traits.needs_residuals:
+        if np.any(closed) and self.method in WITHOUT_EQUAL_BOUNDS:
             raise SettingsError(
                 f"{self.method} cannot take equal bounds, but {problem.labels[int(np.argmax(closed))]} has them. "
                 "Fix that parameter instead."
@@ -177,93 +242,20 @@ class ScipyOptimizer(AbstractOptimizer):
             )
 
 
-class _Dialogue:
-    """What SciPy asks and is told in the course of one run."""
+def first_simplex(dialogue: Dialogue) -> Matrix:
+    """Return a simplex at the current point with edges along the variables, shape (n + 1, n).
 
-    def __init__(self, problem: Recorder, start: Evaluation) -> None:
-        self.problem = problem
-        self.iteration = 0
-        self.needs_restart = start.is_stale
-        self.x, self._accepted = problem.x0.copy(), start
-        self._last_x, self._last = self.x, start
+    SciPy's own is flat at the start if the point is on a bound, and tiny where a variable is zero.
 
-    def restart(self) -> None:
-        """Evaluate the accepted point under its new state and begin again there."""
-        again = self.problem.evaluate(self.x, self._accepted.state)
-        self.needs_restart = False
-        if again.is_finite:
-            self.problem.accept()
-            self.problem.rebase(self.x, again)
-            self._accepted = again
-        self._last_x, self._last = self.x, self._accepted
-
-    def cost_and_gradient(self, x: Vector) -> tuple[float, Vector]:
-        found = self._evaluate(x, derivatives=True)
-        if found.is_finite and found.gradient is not None:
-            return found.cost, found.gradient
-        away = x - self.x
-        height = 1.0 + abs(self._accepted.cost)
-        return self._accepted.cost + height, 2.0 * height * away / max(float(away @ away), np.finfo(float).tiny)
-
-    def residuals(self, x: Vector) -> Vector:
-        found = self._evaluate(x, derivatives=self.problem.has_derivatives)
-        if found.is_finite and found.residuals is not None:
-            return found.residuals
-        return np.full(_residuals_of(self._accepted).size, WALL)
-
-    def jacobian(self, x: Vector) -> Matrix:
-        found = self._evaluate(x, derivatives=True)
-        if found.is_finite and found.jacobian is not None:
-            return found.jacobian
-        return np.zeros((_residuals_of(self._accepted).size, x.size))
-
-    def callback(self, intermediate_result: Any) -> None:
-        """Take SciPy's report of an iteration; the name of the argument is what SciPy looks for."""
-        self.report(np.array(intermediate_result.x))
-
-    def report(self, x: Vector) -> None:
-        """Accept a point and tell it.
-
-        Raises:
-            StopIteration: SciPy has to be started again.
-        """
-        found = self._evaluate(x, derivatives=True)
-        self.iteration += 1
-        self.tell(x, found)
-        if self.needs_restart:
-            raise StopIteration
-
-    def tell(self, x: Vector, found: Evaluation) -> None:
-        """Tell a step from the accepted point to x, and accept it if it is another point."""
-        is_accepted = self.iteration == 0 or not self.is_at(x)
-        gradient = found.gradient if found.gradient is not None else np.full(x.size, np.nan)
-        projected = projected_gradient(x, gradient, self.problem.lower, self.problem.upper)
-        news = {
-            "cost": found.cost,
-            "reduction": self._accepted.cost - found.cost,
-            "step_norm": float(np.linalg.norm(x - self.x)),
-            "optimality": float(np.max(np.abs(projected))),
-            "is_accepted": is_accepted,
-            "note": found.note,
-        }
-        if is_accepted and self.iteration > 0:
-            self._accept(x, found)
-        self.problem.tell(x, **news)
-
-    def is_at(self, x: Vector) -> bool:
-        """Whether a point is the accepted one."""
-        return np.array_equal(x, self.x)
-
-    def _accept(self, x: Vector, found: Evaluation) -> None:
-        self.problem.accept()
-        self.x, self._accepted, self.needs_restart = x.copy(), found, found.is_stale
-
-    def _evaluate(self, x: Vector, *, derivatives: bool) -> Evaluation:
-        is_known = np.array_equal(x, self._last_x)
-        if not is_known or (derivatives and self._last.gradient is None and not self._last.failure):
-            self._last_x, self._last = x.copy(), self.problem.evaluate(x, self._accepted.state, derivatives=derivatives)
-        return self._last
+    Args:
+        dialogue: With the current point and the bounds.
+    """
+    x, problem = dialogue.x, dialogue.problem
+    edge = SIMPLEX_EDGE * np.maximum(1.0, np.abs(x))
+    has_room = x + edge <= problem.upper
+    ends = np.clip(np.where(has_room, x + edge, x - edge), problem.lower, problem.upper)
+    return np.vstack([x, np.where(np.eye(x.size, dtype=bool), ends, x)])
 
 
-def _residuals_of(found: Evaluation) -> Vector:
-    return np.zeros(0) if found.residuals is None else found.residuals
+def _is_bounded(problem: Recorder) -> bool:
+    return bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())

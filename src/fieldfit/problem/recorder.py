@@ -204,10 +204,12 @@ class Recorder:
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
         """Return the second derivatives of the cost; see `VectorProblem.hessian`."""
+        self._count_second(2 * x.size)
         return self.problem.hessian(x, state)
 
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
         """Return the Hessian of the cost times a direction; see `VectorProblem.hessian`."""
+        self._count_second(2)
         return self.problem.hessian_product(x, direction, state)
 
     def accept(self) -> None:
@@ -332,6 +334,13 @@ class Recorder:
     def embed(self, x: Vector) -> Vector:
         """Return a point of this run in all variables of the run it is part of."""
         return self.problem.embed(x) if isinstance(self.problem, Subproblem) else x
+
+    def _count_second(self, n_gradients: int) -> None:
+        """Count the gradients that are differenced for second derivatives."""
+        if not self.is_traceable:
+            self.n_differences += n_gradients
+            if self._parent is not None:
+                self._parent._count_second(n_gradients)
 
     def _check_budgets(self) -> None:
         if self._parent is not None:

@@ -3,10 +3,11 @@
 Least squares
 -------------
 A point is stationary if a step in the variables that no bound holds would take off less than `STATIONARY` of the cost:
-the square of the relative offset of Bates and Watts, who ask for 0.001. The step is that of Gauss and Newton; where it
-promises more, because the residuals are large and curved, Newton's own is asked, as for a scalar. A step shorter than
-`SHORT` counts as well, and a cost that is zero but for rounding, both in units of the first one and of what the
-variables contribute to the residuals: a start far out makes any other cost look small.
+the square of the relative offset of Bates and Watts, who ask for 0.001. The step is that of Gauss and Newton. Where it
+promises more, as with large and curved residuals, Newton's own is asked, as for a scalar; if that promises less,
+parts of the first are tried, and what they take off decides. A step shorter than `SHORT` counts as stationary as well,
+and a cost that is zero but for rounding, both in units of the first one and of what the variables contribute to the
+residuals: a start far out makes any other cost look small.
 
 Scalars
 -------
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from fieldfit.diagnostics import free_variables, predicted_reduction, relative_step
+from fieldfit.diagnostics import free_variables, gauss_newton_step, predicted_reduction, relative_length
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.vector import VectorProblem
@@ -47,6 +48,9 @@ NEGLIGIBLE = 1e-10
 
 NEAR = 0.01
 """Of the size of a variable: farther from a bound than this it is not held by it."""
+
+TRIED_PARTS = (1.0, 0.1, 0.01)
+"""Parts of a Gauss-Newton step that are tried where Newton's promises less."""
 
 MOST_PRODUCTS = 50
 """Products with the Hessian of a scalar: each costs a gradient."""
@@ -99,17 +103,21 @@ def judge(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float
 def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
     residuals, jacobian = _squares(best)
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
-    size = float(np.linalg.norm(np.sqrt(curvature) * x))
+    # At a solution in the origin the variables contribute nothing, but they did at the start.
+    size = float(np.linalg.norm(np.sqrt(curvature) * np.maximum(np.abs(x), np.abs(problem.x0))))
     if best.cost == 0.0 or (best.cost <= PERFECT * first_cost and best.cost <= EPS * size**2):
         return Verdict("converged", 0.0)
     # Cauchy and Schwarz: no step takes off more than this, and most fits end far below.
     cosines = _gradient(best) / np.sqrt(np.where(curvature > 0.0, curvature, 1.0) * 2.0 * best.cost)
-    bound = 2.0 * math.sqrt(x.size) * float(np.linalg.norm(cosines))
+    length = math.sqrt(2.0 * best.cost)
+    reach = max(size, length)
+    bound = 2.0 * math.sqrt(x.size) * float(np.linalg.norm(cosines)) * reach / length
     if bound <= STATIONARY:
         return Verdict("converged", bound)
     is_free = free_variables(x, _gradient(best), problem.lower, problem.upper, curvature=curvature)
-    optimality = predicted_reduction(jacobian, residuals, is_free) / best.cost
-    if optimality <= STATIONARY or relative_step(x, jacobian, residuals, is_free) <= SHORT:
+    optimality = predicted_reduction(jacobian, residuals, is_free, reach=reach) / best.cost
+    step = gauss_newton_step(jacobian, residuals, is_free)
+    if optimality <= STATIONARY or relative_length(step, x, jacobian) <= SHORT:
         return Verdict("converged", optimality)
     n_evaluations = 0
     if problem.has_derivatives:
@@ -117,9 +125,22 @@ def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_co
         n_evaluations = newton.n_evaluations
         optimality = float(np.sum(newton.promised)) / best.cost
         if optimality <= STATIONARY:
+            optimality = max(optimality, _gain(problem, x, best, step) / best.cost)
+            n_evaluations += len(TRIED_PARTS)
+        if optimality <= STATIONARY:
             return Verdict("converged", optimality, "", n_evaluations)
-    reason = f"a Newton step would take off {optimality:.1e} of the cost"
+    reason = f"a further step would take off {optimality:.1e} of the cost"
     return Verdict("not converged", optimality, reason, n_evaluations)
+
+
+def _gain(problem: VectorProblem, x: Vector, best: Evaluation, step: Vector) -> float:
+    """Return what parts of a step take off the cost at best."""
+    gain = 0.0
+    for part in TRIED_PARTS:
+        point = np.clip(x + part * step, problem.lower, problem.upper)
+        found = problem.evaluate(point, best.state, derivatives=False)
+        gain = max(gain, best.cost - found.cost if math.isfinite(found.cost) else 0.0)
+    return gain
 
 
 def _judge_scalar(problem: VectorProblem, x: Vector, best: Evaluation) -> Verdict:

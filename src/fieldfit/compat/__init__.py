@@ -1,0 +1,1 @@
+"""Fronts for scripts written for another package: its names and signatures over ours, with only the import changed."""

@@ -1,0 +1,130 @@
+"""Differential evolution: candidates from differences between the members of a population.
+
+With members x_i, the best one x_b, and three others x_p, x_q, x_r, a candidate for the place of x_i takes each variable
+with probability CR from
+
+    v = x_p + F (x_b - x_p) + F (x_q - x_r)                                                    ("randtobest1bin")
+
+and the others from x_i; it takes the place if it is better. Differences of members give steps the size and shape that
+the population has, so it contracts from the whole box into one basin without further settings. The algorithm is
+SciPy's. A generation is one batch: all its candidates are made before any is evaluated.
+
+The defaults are SciPy's for F (0.5 to 1, drawn once per generation); in place of "best1bin", CR = 0.7 and 15 members
+per variable they are "randtobest1bin", 0.5 and 10. Of 20 random starts on four separable, one rotated and one coupled
+function of five variables (Rastrigin, Levy, Ackley, Schwefel; rotated Rastrigin; Griewank; 10 000 evaluations) they
+solve as many or more, in about the same number of evaluations: Rastrigin 20 (SciPy's 19), Schwefel 20 (19), Levy and
+Ackley 20 (20), Griewank 1 (1), rotated Rastrigin 2 (0). Low CR is no better on the separable ones, high CR worse.
+
+References:
+    Storn, Price (1997), J. Glob. Optim. 11, 341, doi:10.1023/A:1008202821328.
+    Price, Storn, Lampinen (2005), Differential Evolution, doi:10.1007/3-540-31306-0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+
+from fieldfit.errors import SettingsError
+from fieldfit.optimizers.sampling import sample_starts
+from fieldfit.optimizers.search_dialogue import SearchDialogue, spread
+from fieldfit.registry import unknown_name
+from fieldfit.typing import Matrix, Vector
+
+DEFAULTS = {"strategy": "randtobest1bin", "mutation": (0.5, 1.0), "recombination": 0.5}
+"""Options by SciPy's names."""
+
+STRATEGIES = tuple(
+    f"{kind}{crossing}"
+    for kind in ("best1", "best2", "rand1", "rand2", "randtobest1", "currenttobest1")
+    for crossing in ("bin", "exp")
+)
+"""SciPy's names of the ways to make a candidate."""
+
+MEMBERS_PER_VARIABLE = 10
+FEWEST_MEMBERS = 20
+
+SMALLEST = 5
+"""Members that a candidate needs: itself and four others."""
+
+NO_LIMIT = 10**9
+"""Generations: the budget ends a run before."""
+
+
+def check_options(batch_size: int | None, options: Mapping[str, Any]) -> None:
+    """Refuse options that SciPy would not take.
+
+    Args:
+        batch_size: Members of the population; None: the default.
+        options: As in `DEFAULTS`.
+
+    Raises:
+        SettingsError: One has a value it cannot have.
+    """
+    if batch_size is not None and batch_size < SMALLEST:
+        raise SettingsError(
+            f"batch_size = {batch_size} is the population of differential evolution, which needs at least {SMALLEST}. "
+            "Give more, or None."
+        )
+    if options["strategy"] not in STRATEGIES:
+        raise SettingsError(unknown_name("strategy of differential evolution", str(options["strategy"]), STRATEGIES))
+    mutation = np.atleast_1d(options["mutation"])
+    if mutation.size > 2 or not np.all((mutation >= 0.0) & (mutation < 2.0)):
+        raise SettingsError(
+            f"mutation = {options['mutation']} is not in [0, 2). Give a number, or two to draw between."
+        )
+    if not 0.0 <= options["recombination"] <= 1.0:
+        raise SettingsError(f"recombination = {options['recombination']} is a probability. Give a number in [0, 1].")
+
+
+def differential_evolution(dialogue: SearchDialogue, options: Mapping[str, Any]) -> str:
+    """Search between bounds until the population has contracted or the budget is spent.
+
+    Args:
+        dialogue: What to ask.
+        options: As in `DEFAULTS`.
+
+    Returns:
+        Why it ended.
+    """
+    dialogue.tell_start()
+    return evolve(dialogue, options)
+
+
+def evolve(dialogue: SearchDialogue, options: Mapping[str, Any]) -> str:
+    """Do the same in a run that has begun already."""
+    settings = dialogue.settings
+    lower, upper = dialogue.lower, dialogue.upper
+    size = max(SMALLEST, settings.batch_size or max(FEWEST_MEMBERS, MEMBERS_PER_VARIABLE * lower.size))
+    first = sample_starts(
+        dialogue.x0, (lower, upper), size, sampling="latin-hypercube", fraction=1.0, seed=settings.seed
+    )
+
+    def costs(points: Matrix) -> Vector:
+        found = dialogue.costs(points.T)
+        dialogue.turn()
+        return found
+
+    def is_over(intermediate_result: Any) -> bool:
+        extent = spread(intermediate_result.population, upper - lower)
+        return not dialogue.n_left or extent < settings.xtol
+
+    how: dict[str, Any] = {"init": first, "callback": is_over, "maxiter": NO_LIMIT, "tol": 0.0, "atol": 0.0, **options}
+    # Costs that could not be had are infinite, and so are their differences.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = scipy.optimize.differential_evolution(
+            costs,
+            list(zip(lower, upper, strict=True)),
+            rng=np.random.default_rng(settings.seed),
+            vectorized=True,
+            updating="deferred",
+            polish=False,
+            **how,
+        )
+    dialogue.polish(np.clip(found.x, lower, upper))
+    if not dialogue.n_left:
+        return dialogue.exhausted
+    return f"the population has contracted to {spread(found.population, upper - lower):.1e} of the bounds"
