@@ -239,8 +239,9 @@ def accepts(before: float, after: float, *, temperature: float, draw: float) -> 
 
 def _early(optimizer: AbstractOptimizer) -> AbstractOptimizer:
     """Return L-BFGS-B with the tolerances of a hop, any other optimizer as it is."""
-    is_lbfgsb = isinstance(optimizer, ScipyOptimizer) and optimizer.method == "L-BFGS-B"
-    return replace(optimizer, **EARLY) if is_lbfgsb else optimizer
+    if isinstance(optimizer, ScipyOptimizer) and optimizer.method == "L-BFGS-B":
+        return replace(optimizer, **EARLY)
+    return optimizer
 
 
 def _score(run: Run) -> float:

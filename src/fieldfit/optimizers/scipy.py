@@ -137,7 +137,7 @@ class ScipyOptimizer(AbstractOptimizer):
             except Halt as halt:
                 message, is_halted = str(halt), not dialogue.needs_restart
         dialogue.close()
-        message = explained(message, texts, met=" and ".join(METHODS[self.method].tolerances))
+        message = explained(message, texts, met=", ".join(METHODS[self.method].tolerances))
         return message, is_halted or dialogue.iteration >= self.maxiter
 
     def _begins_again(self, dialogue: Dialogue, first_cost: float) -> bool:

@@ -34,11 +34,11 @@ EXPLANATIONS = {
     "Iteration limit": "raise the limit, or start closer",
     "damaging rounding": "the simplex became flat; start again from here, or raise xtol",
     "NaN result": "the method met a number that is not finite; scale the parameters, or use a trust-region method",
-    "terminated successfully": "{met} was met",
-    "NORM OF PROJECTED GRADIENT": "{met} was met",
-    "Local minimum reached": "{met} was met",
-    "trust region radius reaches": "{met} was met",
-    "trust-region radius has been reached": "{met} was met",
+    "terminated successfully": "met: {met}",
+    "NORM OF PROJECTED GRADIENT": "met: {met}",
+    "Local minimum reached": "met: {met}",
+    "trust region radius reaches": "met: {met}",
+    "trust-region radius has been reached": "met: {met}",
 }
 """Part of a message of SciPy to what it means, with the names of the method's tolerances for "{met}"."""
 
