@@ -392,7 +392,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_everything(rows, {} if options.quick else refusals)
     if not options.quick:
         print_figures(molecule)
-    print(f"\n{len(rows)} fits, everything in {time.perf_counter() - begin:.0f} s")
+    total = sum(row.seconds for row in rows if np.isfinite(row.seconds))
+    print(f"\n{len(rows)} fits: {total:.0f} s of processor time; everything in {time.perf_counter() - begin:.0f} s")
 
 
 def open_workers(options: argparse.Namespace) -> AbstractContextManager[Executor | None]:

@@ -1,11 +1,20 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fieldfit import Budget, FunctionObjective, LeastSquaresOptimizer, Parameter, Parameters, ScalarObjective
+from fieldfit import (
+    Budget,
+    FunctionObjective,
+    JaxOptimizer,
+    LeastSquaresOptimizer,
+    Parameter,
+    Parameters,
+    ScalarObjective,
+)
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.optimizers.multistart import MultiStartOptimizer
 from fieldfit.optimizers.sampling import SAMPLINGS, sample_starts
@@ -128,6 +137,22 @@ def test_observers_hear_of_every_step_in_order(executor):
     assert len(steps) == sum(run.n_iterations + 1 for run in result.runs)
     assert steps[-1].cost == pytest.approx(result.cost, abs=1e-15)
     assert np.all(np.diff([step.cost for step in steps if step.cost]) <= 0.0) or result.runs
+
+
+def test_one_compiled_program_for_all_starts_equals_one_after_the_other():
+    def waves_in_jax(p):
+        return jnp.cos(3.0 * p["x"]) + 0.1 * p["x"] ** 2 - 0.01 * p["x"]
+
+    objective = ScalarObjective(waves_in_jax, [Parameter("x", 5.0, lower=-6.0, upper=6.0)])
+    optimizer = MultiStartOptimizer(JaxOptimizer("lbfgsb"), n_starts=12, sampling="sobol", seed=1)
+    together = optimizer.optimize(objective)
+    # Someone who listens hears of the steps in order, so the starts run one after the other.
+    alone = optimizer.optimize(objective, observers=[lambda step: None])
+    assert together.success
+    assert_allclose(together.x["x"], alone.x["x"], rtol=1e-8)
+    assert_allclose([run.best.cost for run in together.runs], [run.best.cost for run in alone.runs], rtol=1e-10)
+    assert together.n_evaluations == sum(run.n_evaluations for run in together.runs) + 1
+    assert together.gradient is not None
 
 
 def test_an_executor_of_the_user_is_used_and_left_open():

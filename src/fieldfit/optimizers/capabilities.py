@@ -1,4 +1,4 @@
-"""What every optimizer needs and can, read from its traits: the table of `fieldfit methods` and of the documentation."""
+"""What every optimizer needs and can, read from its traits: the table of `fieldfit methods` and of the docs."""
 
 from __future__ import annotations
 

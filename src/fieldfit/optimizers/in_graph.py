@@ -18,7 +18,7 @@ import numpy as np
 from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits, VectorProblem
+from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Subproblem, Traits, VectorProblem
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
@@ -134,7 +134,9 @@ class EndPoint:
         return f"EndPoint(cost {self.cost:.6g} after {self.n_evaluations} evaluations: {self.message})"
 
 
-def solve_starts(optimizer: JaxOptimizer, problem: VectorProblem, starts: Sequence[Vector]) -> list[EndPoint]:
+def solve_starts(
+    optimizer: JaxOptimizer, problem: VectorProblem | Subproblem, starts: Sequence[Vector]
+) -> list[EndPoint]:
     """Run an optimizer from many starts in one compiled program.
 
     Each start makes the iterates that it would make alone, to rounding; one that fails does not disturb the others.
@@ -278,8 +280,8 @@ class _Journal:
         Raises:
             Interruption: A budget is spent.
         """
-        self._problem._check_budgets()
-        left = self._problem._n_left
+        self._problem.check_budgets()
+        left = self._problem.n_left
         listened = min(wanted, LISTENED) if self._problem.is_observed else wanted
         return listened if left is None else min(listened, left)
 

@@ -14,9 +14,12 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fieldfit.errors import SettingsError
 from fieldfit.execution import Completed, ordered_map
 from fieldfit.objectives import Evaluation
+from fieldfit.optimizers.in_graph import JaxOptimizer, solve_starts
 from fieldfit.optimizers.local import choose_local
 from fieldfit.optimizers.sampling import SAMPLINGS, draw_seed, sample_starts
 from fieldfit.problem import (
@@ -109,8 +112,12 @@ class MultiStartOptimizer(AbstractOptimizer):
             fraction=self.perturbation_pct,
             seed=seed,
         )
-        solve = _in_order if problem.executor is None else _over_workers
-        runs = solve(optimizer, problem, starts, start)
+        if problem.executor is not None:
+            runs = _over_workers(optimizer, problem, starts, start)
+        elif isinstance(optimizer, JaxOptimizer) and not problem.is_observed:
+            runs = _in_one_program(optimizer, problem, starts)
+        else:
+            runs = _in_order(optimizer, problem, starts, start)
         # Each run tells of its start and of its turns; the first start is the start of the whole.
         n_steps = sum(run.n_iterations + 1 for run in runs if run.failure is None)
         return Outcome(_message(runs), max(0, n_steps - 1), tuple(runs), seed=seed)
@@ -128,6 +135,23 @@ def _message(runs: list[Run]) -> str:
 
 def _in_order(optimizer: AbstractOptimizer, problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:
     return [problem.solve(optimizer, x0, start=first if index == 0 else None) for index, x0 in enumerate(starts)]
+
+
+def _in_one_program(optimizer: JaxOptimizer, problem: Recorder, starts: Matrix) -> list[Run]:
+    """Run from all starts at once; nobody listens, so steps need not be told in their order."""
+    state = problem.initial_state()
+    runs = []
+    for end in solve_starts(optimizer, problem.problem, list(starts)):
+        found = [Evaluation(float(cost), state=state, failure=_failure(float(cost))) for cost in end.costs]
+        problem.record_block(end.points, found, end.is_accepted)
+        failure = end.message if np.isinf(end.cost) else None
+        best = Evaluation(end.cost, state=state)
+        runs.append(Run(end.start, end.x, best, end.message, end.n_evaluations - 1, end.n_evaluations, failure))
+    return runs
+
+
+def _failure(cost: float) -> str | None:
+    return None if np.isfinite(cost) else "the objective is not finite inside the compiled program"
 
 
 def _over_workers(optimizer: AbstractOptimizer, problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:

@@ -178,7 +178,7 @@ class Recorder:
         Raises:
             Interruption: A budget is spent.
         """
-        self._check_budgets()
+        self.check_budgets()
         found = self.problem.evaluate(x, state, derivatives=derivatives)
         self._remember(x, found, derivatives=derivatives)
         return found
@@ -191,15 +191,15 @@ class Recorder:
         """
         if self.executor is None:
             return [self.evaluate(point, state, derivatives=derivatives) for point in points]
-        self._check_budgets()
+        self.check_budgets()
         function = functools.partial(_evaluate, self.problem, derivatives)
-        affordable = points[: self._n_left]
+        affordable = points[: self.n_left]
         answers = ordered_map(function, [(point, state) for point in affordable], self.executor)
         found = [_evaluation(answer, state) for answer in answers]
         for point, entry in zip(affordable, found, strict=True):
             self._remember(point, entry, derivatives=derivatives)
         if len(affordable) < len(points):
-            self._check_budgets()
+            self.check_budgets()
         return found
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
@@ -342,9 +342,14 @@ class Recorder:
             if self._parent is not None:
                 self._parent._count_second(n_gradients)
 
-    def _check_budgets(self) -> None:
+    def check_budgets(self) -> None:
+        """Stop if a budget of this run, or of the run it is part of, is spent.
+
+        Raises:
+            Interruption: One is.
+        """
         if self._parent is not None:
-            self._parent._check_budgets()
+            self._parent.check_budgets()
         for budget in self._budgets:
             reason = budget.spent(len(self.history), time.perf_counter() - self._begin)
             # A run without its first evaluation would have nothing to return.
@@ -352,10 +357,10 @@ class Recorder:
                 raise Interruption(reason)
 
     @property
-    def _n_left(self) -> int | None:
+    def n_left(self) -> int | None:
         """Evaluations that budgets leave; None if they set no limit."""
         if self._parent is not None:
-            return self._parent._n_left
+            return self._parent.n_left
         limits = [budget.evaluations for budget in self._budgets if budget.evaluations is not None]
         return min(limits) - len(self.history) if limits else None
 
