@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 from ch3f_tables import Row, print_page, print_tables
 
+from fieldfit import __version__
 from fieldfit.errors import EvaluationError, InputError
 from fieldfit.forcefield import (
     ForceField,
@@ -362,8 +363,12 @@ def print_everything(rows: Sequence[Row], refusals: Mapping[str, str]) -> None:
 
 def header(options: argparse.Namespace) -> str:
     """Return data, versions and speed of this machine."""
-    listed = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return f"{options.geometry}\n{calibrate()!r}\n{listed}\nreferences {REFERENCES}, engines {', '.join(ENGINES)}"
+    listed = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "fieldfit")
+    engines = ", ".join(ENGINES)
+    return (
+        f"{options.geometry}\n{calibrate()!r}\nfieldfit {__version__}, {listed}\n"
+        f"references {REFERENCES}, engines {engines}"
+    )
 
 
 def chosen_cases(options: argparse.Namespace, methods: Sequence[Method]) -> list[Case]:
@@ -380,14 +385,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_everything([Row(**entry) for entry in earlier["rows"]], earlier["refusals"])
         return
     begin = time.perf_counter()
-    print(header(options))
+    title = header(options)
+    print(title)
     molecule = load_molecule(options.geometry, options.hessian)
     methods, refusals = sort_methods(Problem(Bench(molecule, FAMILIES[0], REGULARIZATIONS[0], ENGINES[0]).objective))
     function = functools.partial(run_case, options.geometry, options.hessian)
     with open_workers(options) as executor:
         rows = run_all(function, chosen_cases(options, methods), executor)
     if options.json:
-        numbers = {"header": header(options), "refusals": refusals, "rows": [asdict(row) for row in rows]}
+        numbers = {"header": title, "refusals": refusals, "rows": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(numbers, indent=1))
     print_everything(rows, {} if options.quick else refusals)
     if not options.quick:

@@ -185,7 +185,7 @@ def choose_optimizer(settings: Settings) -> AbstractOptimizer:
     Raises:
         SettingsError: No optimizer or method has that name, or a limit is given that it does not have.
     """
-    made = make_optimizer(settings.fit.optimizer)
+    made: Any = make_optimizer(settings.fit.optimizer)
     known = {entry.name for entry in fields(made)}
     given = _present(maxiter=settings.fit.maxiter)
     if not set(given) <= known:

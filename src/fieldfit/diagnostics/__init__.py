@@ -1,6 +1,7 @@
 """Pure functions of arrays: how well a fit has converged and what it determines."""
 
 from fieldfit.diagnostics.convergence import (
+    damped_steps,
     free_variables,
     gauss_newton_step,
     predicted_reduction,
@@ -13,6 +14,7 @@ from fieldfit.diagnostics.identifiability import Identifiability, identifiabilit
 __all__ = [
     "Identifiability",
     "covariance",
+    "damped_steps",
     "free_variables",
     "gauss_newton_step",
     "identifiability",

@@ -95,6 +95,32 @@ def gauss_newton_step(jacobian: Matrix, residuals: Vector, is_free: np.ndarray) 
     return step
 
 
+def damped_steps(jacobian: Matrix, residuals: Vector, is_free: np.ndarray, dampings: tuple[float, ...]) -> list[Vector]:
+    """Return Levenberg-Marquardt steps in the free variables, measured by the Jacobian's columns.
+
+    Args:
+        jacobian: Derivatives of the residuals, shape (m, n).
+        residuals: Residuals, shape (m,).
+        is_free: Which variables may move, shape (n,).
+        dampings: Levenberg-Marquardt parameters relative to the largest squared singular value.
+
+    Returns:
+        One step per parameter, each of shape (n,).
+    """
+    lengths = np.linalg.norm(jacobian, axis=0)
+    is_felt = is_free & (lengths > 0.0)
+    if not np.any(is_felt):
+        return [np.zeros(lengths.size) for _ in dampings]
+    left, singular, right = scipy.linalg.svd(jacobian[:, is_felt] / lengths[is_felt], full_matrices=False)
+    steps = []
+    for damping in dampings:
+        step = np.zeros(lengths.size)
+        factors = singular / (singular**2 + damping * singular[0] ** 2)
+        step[is_felt] = -(right.T @ (factors * (left.T @ residuals))) / lengths[is_felt]
+        steps.append(step)
+    return steps
+
+
 def relative_length(step: Vector, x: Vector, jacobian: Matrix) -> float:
     """Return ||D p|| / ||D x|| with D the lengths of the Jacobian's columns.
 

@@ -31,7 +31,7 @@ METHODS = {
 }
 """What each method needs and can; "lbfgsb" is another name of "lbfgs", which respects bounds."""
 
-ROWS = 128
+ROWS = 256
 """Most evaluations in one call of a program."""
 
 LISTENED = 25
@@ -100,7 +100,7 @@ class JaxOptimizer(AbstractOptimizer):
             state, records = program.advance(state, journal.affordable(min(left, program.rows)))
             journal.write(records)
         journal.complete()
-        return Outcome(program.message(state), journal.n_evaluations - 1)
+        return Outcome(program.message(state.status), journal.n_evaluations - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +157,16 @@ def solve_starts(
         return []
     program = _Program(optimizer, problem, n_starts=len(starts))
     state, records = _finished(program, program.begin(np.stack(starts)), optimizer.maxiter)
-    lanes = range(len(starts))
-    return [_end_point(program, _lane(state, index), type(records)(*(p[:, index] for p in records))) for index in lanes]
+    return [
+        _end_point(program, state.status[index], [part[:, index] for part in records]) for index in range(len(starts))
+    ]
 
 
 def solve_start(optimizer: JaxOptimizer, problem: VectorProblem, start: Vector) -> EndPoint:
     """Run an optimizer from one start by the program that `JaxOptimizer.optimize` uses; see `solve_starts`."""
     program = _Program(optimizer, problem)
-    return _end_point(program, *_finished(program, program.begin(start), optimizer.maxiter))
+    state, records = _finished(program, program.begin(start), optimizer.maxiter)
+    return _end_point(program, state.status, records)
 
 
 def _finished(program: _Program, state: Any, maxiter: int) -> tuple[Any, Any]:
@@ -177,15 +179,12 @@ def _finished(program: _Program, state: Any, maxiter: int) -> tuple[Any, Any]:
     return state, type(blocks[0])(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _end_point(program: _Program, state: Any, records: Any) -> EndPoint:
-    points, costs, is_accepted = (part[records.is_made] for part in records[:3])
+def _end_point(program: _Program, status: Any, records: Sequence[np.ndarray]) -> EndPoint:
+    points, costs, is_accepted, _, is_made = records
+    points, costs, is_accepted = points[is_made], costs[is_made], is_accepted[is_made]
     known = np.where(np.isnan(costs), np.inf, costs)
     best = int(np.argmin(known))
-    return EndPoint(points[0], points[best], float(known[best]), program.message(state), points, costs, is_accepted)
-
-
-def _lane(part: Any, index: int) -> Any:
-    return part[index] if isinstance(part, np.ndarray) else type(part)(*(_lane(entry, index) for entry in part))
+    return EndPoint(points[0], points[best], float(known[best]), program.message(status), points, costs, is_accepted)
 
 
 class _Program:
@@ -209,7 +208,7 @@ class _Program:
         """Return the state before the first evaluation, of one start or of one per row."""
         if not self._is_batch:
             return self._method.begin(x0)
-        return _stacked([self._method.begin(row) for row in x0])
+        return _repeated(self._method.begin(x0[0]), len(x0))._replace(x=x0, trial=x0)
 
     def advance(self, state: Any, n_turns: int) -> tuple[Any, Any]:
         """Make up to so many evaluations; return the state after them and their records.
@@ -232,7 +231,7 @@ class _Program:
         """Return whether anything is left to do."""
         return bool(np.any(state.status == self._words.RUNNING))
 
-    def message(self, state: Any) -> str:
+    def message(self, status: Any) -> str:
         """Say why the run of one start is over."""
         words, tol = self._words, self._optimizer.tol
         texts = {
@@ -242,7 +241,7 @@ class _Program:
             words.FAILED: "it cannot be evaluated at its start",
             words.RUNNING: f"maxiter: {self._optimizer.maxiter} trials were made",
         }
-        return texts[int(state.status)]
+        return texts[int(status)]
 
 
 def _check(optimizer: JaxOptimizer, problem: Any) -> None:
@@ -255,11 +254,11 @@ def _check(optimizer: JaxOptimizer, problem: Any) -> None:
         raise SettingsError(f'{optimizer.name} needs residuals, but the objective is a scalar. Use "lbfgs" or "bfgs".')
 
 
-def _stacked(states: list[Any]) -> Any:
-    """Return one tree of arrays with a first axis of starts."""
-    if isinstance(states[0], tuple):
-        return type(states[0])(*(_stacked(list(parts)) for parts in zip(*states, strict=True)))
-    return np.stack(states)
+def _repeated(state: Any, n_starts: int) -> Any:
+    """Return a tree of arrays with a first axis of starts, all alike."""
+    if isinstance(state, tuple):
+        return type(state)(*(_repeated(part, n_starts) for part in state))
+    return np.broadcast_to(state, (n_starts, *np.shape(state)))
 
 
 class _Journal:

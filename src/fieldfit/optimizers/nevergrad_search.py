@@ -73,6 +73,8 @@ def nevergrad_search(dialogue: SearchDialogue, options: Mapping[str, Any], *, na
         SettingsError: nevergrad is not installed.
     """
     dialogue.tell_start()
+    if not dialogue.n_left:
+        return dialogue.exhausted
     try:
         message = _search(dialogue, name, float(options["ask_seconds"]))
     except LibraryError as error:

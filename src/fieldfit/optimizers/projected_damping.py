@@ -206,11 +206,21 @@ def _propose(box: Box, state: DampedState) -> DampedState:
     """Return the state with the next trial and what it promises: the better of two steps by the model."""
     x = state.x
     held, target = hold(x, state.gradient, box, jnp.minimum(state.last_step, NEAR * size_of(x)))
-    moves = _newton_move(box, state, held, target - x), _cauchy_move(box, state, held, target - x)
-    promised = [_promise(state, move) for move in moves]
-    is_newton = promised[0] >= promised[1]
-    trial = jnp.clip(x + jnp.where(is_newton, *moves), box.lower, box.upper)
-    return state._replace(trial=trial, predicted=jnp.where(is_newton, *promised))
+    newton = _newton_move(box, state, held, target - x)
+    cauchy = _cauchy_move(box, state, held, target - x)
+
+    def is_worse(carry: tuple[Array, Array]) -> Array:
+        move, is_tried = carry
+        return ~is_tried & ~(_promise(state, move) >= _promise(state, cauchy))
+
+    def try_further(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        further = _further_move(box, state, held, cauchy)
+        return select(_promise(state, further) > _promise(state, carry[0]), further, carry[0]), jnp.array(True)
+
+    # A loop of at most one turn and not a condition: mapped over many starts, conditions compute both branches.
+    move, _ = jax.lax.while_loop(is_worse, try_further, (newton, jnp.array(False)))
+    trial = jnp.clip(x + move, box.lower, box.upper)
+    return state._replace(trial=trial, predicted=_promise(state, move))
 
 
 def _newton_move(box: Box, state: DampedState, held: Array, onto: Array) -> Array:
@@ -240,16 +250,15 @@ def _newton_move(box: Box, state: DampedState, held: Array, onto: Array) -> Arra
 
 
 def _cauchy_move(box: Box, state: DampedState, held: Array, onto: Array) -> Array:
-    """Return a step along the scaled gradient, cut off at the bounds, and on from there to the damped step of the rest.
-
-    The first part is so short that the model promises a reduction wherever it is cut off. The second ends at the first
-    bound it meets, so that it lowers the model further.
-    """
-    x, factors = state.x, state.factors
-    lower, upper = box.lower - x, box.upper - x
-    curvature = (state.damping + x.size) * state.scale**2
+    """Return a step along the scaled gradient, so short that the model promises a reduction wherever it is cut off."""
+    curvature = (state.damping + state.x.size) * state.scale**2
     step = -jnp.where(held | (curvature == 0.0), 0.0, state.gradient / jnp.where(curvature > 0.0, curvature, 1.0))
-    cauchy = jnp.clip(step + onto, lower, upper)
+    return jnp.clip(step + onto, box.lower - state.x, box.upper - state.x)
+
+
+def _further_move(box: Box, state: DampedState, held: Array, cauchy: Array) -> Array:
+    """Return a step from the Cauchy point towards the damped one of what is not cut off, up to the first bound."""
+    factors, lower, upper = state.factors, box.lower - state.x, box.upper - state.x
     held = held | (cauchy == lower) | (cauchy == upper)
     onto = jnp.where(held, cauchy, 0.0)
     shifted = Factors(factors.R, factors.q + factors.R @ onto)

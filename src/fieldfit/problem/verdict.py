@@ -5,7 +5,8 @@ Least squares
 A point is stationary if a step in the variables that no bound holds would take off less than `STATIONARY` of the cost:
 the square of the relative offset of Bates and Watts, who ask for 0.001. The step is that of Gauss and Newton. Where it
 promises more, as with large and curved residuals, Newton's own is asked, as for a scalar; if that promises less,
-parts of the first are tried, and what they take off decides. A step shorter than `SHORT` counts as stationary as well,
+parts of the first and damped steps are tried, and what they take off decides. A point where the residuals respond to no
+variable is a plateau and not stationary. A step shorter than `SHORT` counts as stationary as well,
 and a cost that is zero but for rounding, both in units of the first one and of what the variables contribute to the
 residuals: a start far out makes any other cost look small.
 
@@ -33,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from fieldfit.diagnostics import free_variables, gauss_newton_step, predicted_reduction, relative_length
+from fieldfit.diagnostics import damped_steps, free_variables, gauss_newton_step, predicted_reduction, relative_length
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.vector import VectorProblem
@@ -49,8 +50,15 @@ NEGLIGIBLE = 1e-10
 NEAR = 0.01
 """Of the size of a variable: farther from a bound than this it is not held by it."""
 
-TRIED_PARTS = (1.0, 0.1, 0.01)
-"""Parts of a Gauss-Newton step that are tried where Newton's promises less."""
+TRIED_PARTS = (1.0, 0.5, 0.1, 0.01)
+"""Parts of a Gauss-Newton step that are tried where Newton's promises less, and parts of their own size by which the
+variables are moved that it sends farther than that."""
+
+DAMPINGS = (1e-2, 1e-4, 1e-6, 1e-8)
+"""Levenberg-Marquardt parameters, relative to the largest, of the steps that are tried besides."""
+
+UNFELT = 1e-8
+"""Of the length of the residuals: if all variables together contribute less, the point lies on a plateau."""
 
 MOST_PRODUCTS = 50
 """Products with the Hessian of a scalar: each costs a gradient."""
@@ -105,11 +113,13 @@ def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_co
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
     # At a solution in the origin the variables contribute nothing, but they did at the start.
     size = float(np.linalg.norm(np.sqrt(curvature) * np.maximum(np.abs(x), np.abs(problem.x0))))
+    length = math.sqrt(2.0 * best.cost)
+    if float(np.linalg.norm(np.sqrt(curvature) * np.maximum(np.abs(x), 1.0))) <= UNFELT * length:
+        return Verdict("not converged", np.inf, "the residuals do not respond to any variable here: a plateau")
     if best.cost == 0.0 or (best.cost <= PERFECT * first_cost and best.cost <= EPS * size**2):
         return Verdict("converged", 0.0)
     # Cauchy and Schwarz: no step takes off more than this, and most fits end far below.
     cosines = _gradient(best) / np.sqrt(np.where(curvature > 0.0, curvature, 1.0) * 2.0 * best.cost)
-    length = math.sqrt(2.0 * best.cost)
     reach = max(size, length)
     bound = 2.0 * math.sqrt(x.size) * float(np.linalg.norm(cosines)) * reach / length
     if bound <= STATIONARY:
@@ -125,19 +135,27 @@ def _judge_squares(problem: VectorProblem, x: Vector, best: Evaluation, first_co
         n_evaluations = newton.n_evaluations
         optimality = float(np.sum(newton.promised)) / best.cost
         if optimality <= STATIONARY:
-            optimality = max(optimality, _gain(problem, x, best, step) / best.cost)
-            n_evaluations += len(TRIED_PARTS)
+            # A variable that is hardly felt here is sent far away; alone and not so far it may bring something.
+            longest = np.maximum(np.abs(x), 1.0)
+            far = np.where(np.abs(step) > longest, np.sign(step) * longest, 0.0)
+            trials = [
+                *(part * step for part in TRIED_PARTS),
+                *(part * far for part in TRIED_PARTS),
+                *damped_steps(jacobian, residuals, is_free, DAMPINGS),
+            ]
+            optimality = max(optimality, _gain(problem, x, best, trials) / best.cost)
+            n_evaluations += len(trials)
         if optimality <= STATIONARY:
             return Verdict("converged", optimality, "", n_evaluations)
     reason = f"a further step would take off {optimality:.1e} of the cost"
     return Verdict("not converged", optimality, reason, n_evaluations)
 
 
-def _gain(problem: VectorProblem, x: Vector, best: Evaluation, step: Vector) -> float:
-    """Return what parts of a step take off the cost at best."""
+def _gain(problem: VectorProblem, x: Vector, best: Evaluation, steps: list[Vector]) -> float:
+    """Return what the best of some steps takes off the cost."""
     gain = 0.0
-    for part in TRIED_PARTS:
-        point = np.clip(x + part * step, problem.lower, problem.upper)
+    for step in steps:
+        point = np.clip(x + step, problem.lower, problem.upper)
         found = problem.evaluate(point, best.state, derivatives=False)
         gain = max(gain, best.cost - found.cost if math.isfinite(found.cost) else 0.0)
     return gain
