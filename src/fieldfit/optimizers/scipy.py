@@ -63,7 +63,7 @@ class ScipyOptimizer(AbstractOptimizer):
         fd_method: Differences are "forward" or "central".
         eps: Step of differences in units of each parameter's scale; None: the one that suits rounding.
         divergence_factor: Stop when the cost exceeds the first one by this factor in several iterations in a row. A
-            first cost F0 below zero is exceeded at F0 + (divergence_factor - 1) |F0|. None: never.
+            first cost below zero is exceeded where the rise is that many times its magnitude, less one. None: never.
         divergence_patience: How many in a row.
         options: Further options of the method, by SciPy's names.
 
