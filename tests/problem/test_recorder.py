@@ -8,7 +8,8 @@ from fieldfit import Budget, LeastSquaresOptimizer, Problem
 from fieldfit.errors import SettingsError
 from fieldfit.problem import Recorder
 from fieldfit.problem.optimizer import _failures
-from fieldfit.problem.recorder import Interruption, Subproblem
+from fieldfit.problem.recorder import Interruption
+from fieldfit.problem.subproblem import Subproblem
 from toys import Watched, rosenbrock, vector_objective
 
 

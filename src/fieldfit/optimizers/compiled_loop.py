@@ -26,8 +26,7 @@ from fieldfit.optimizers import projected_damping, projected_search
 from fieldfit.optimizers.projected_damping import GAUSS_NEWTON
 from fieldfit.optimizers.projected_search import BFGS, LBFGS, RUNNING, Box, Model, Point, is_usable, select
 from fieldfit.precision import in_double_precision
-from fieldfit.problem import VectorProblem
-from fieldfit.problem.recorder import Subproblem
+from fieldfit.problem import Subproblem, VectorProblem
 
 
 class Method(NamedTuple):
@@ -72,11 +71,11 @@ def locate(problem: VectorProblem | Subproblem) -> tuple[AbstractObjective, Wind
     if isinstance(problem, VectorProblem):
         space = problem.space
         return problem.objective, Window(space.constant, space.multiplier, space.source)
-    objective, outer = locate(problem._problem)
-    position = np.full(problem._whole.size, -1)
-    position[problem._free] = np.arange(problem._free.size)
+    objective, outer = locate(problem.problem)
+    position = np.full(problem.whole.size, -1)
+    position[problem.free] = np.arange(problem.free.size)
     varies = (outer.multiplier != 0.0) & (position[outer.source] >= 0)
-    constant = outer.constant + np.where(varies, 0.0, outer.multiplier * problem._whole[outer.source])
+    constant = outer.constant + np.where(varies, 0.0, outer.multiplier * problem.whole[outer.source])
     return objective, Window(constant, np.where(varies, outer.multiplier, 0.0), position[outer.source])
 
 

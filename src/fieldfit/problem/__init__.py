@@ -4,8 +4,9 @@ from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Budget, Observer, Step
 from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
 from fieldfit.problem.problem import Problem
-from fieldfit.problem.recorder import HistoryEntry, Record, Recorder, Run, Subproblem, run_part
+from fieldfit.problem.recorder import HistoryEntry, Record, Recorder, Run, run_part
 from fieldfit.problem.result import ConvergenceRow, OptimizationResult
+from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import Verdict
 

@@ -20,6 +20,7 @@ from fieldfit.errors import EvaluationError
 from fieldfit.execution import Completed, ordered_map
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.observers import Budget, Observer, Step
+from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.typing import Matrix, Vector
 
@@ -401,80 +402,6 @@ class Recorder:
             self._remember(point, entry, derivatives=True)
             if was_accepted:
                 self.accept()
-
-
-class Subproblem:
-    """A problem from another start, in all or some of its variables; it has the interface of `VectorProblem`.
-
-    Args:
-        problem: The whole problem.
-        x0: Start in all variables, inside the bounds, shape (n,).
-        free: Indices of the variables that vary; None: all.
-        state: State of the first evaluation; None: that of the problem.
-    """
-
-    def __init__(
-        self, problem: VectorProblem | Subproblem, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
-    ) -> None:
-        self._problem, self._whole, self._state = problem, x0, state
-        self._free = np.arange(x0.size) if free is None else np.asarray(free, dtype=int)
-        self._given, self._is_whole = free, free is None
-        self.x0 = x0[self._free]
-        self.lower, self.upper = problem.lower[self._free], problem.upper[self._free]
-        self.labels = tuple(problem.labels[index] for index in self._free)
-        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
-        self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
-        self.space, self.derivatives = problem.space, problem.derivatives
-
-    def serial(self) -> Subproblem:
-        """Return the same problem without an executor."""
-        return Subproblem(self._problem.serial(), self._whole, free=self._given, state=self._state)
-
-    def embed(self, x: Vector) -> Vector:
-        """Return the point in all variables."""
-        if self._is_whole:
-            return x
-        whole = self._whole.copy()
-        whole[self._free] = x
-        return whole
-
-    def initial_state(self) -> Any:
-        """Return the state of the first evaluation."""
-        return self._problem.initial_state() if self._state is None else self._state
-
-    def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
-        """Evaluate; see `VectorProblem.evaluate`."""
-        return self.restrict(self._problem.evaluate(self.embed(x), state, derivatives=derivatives))
-
-    def restrict(self, found: Evaluation) -> Evaluation:
-        """Return an evaluation with derivatives in the free variables only."""
-        if self._is_whole or found.gradient is None:
-            return found
-        jacobian = None if found.jacobian is None else found.jacobian[:, self._free]
-        return replace(found, jacobian=jacobian, gradient=found.gradient[self._free])
-
-    def hessian(self, x: Vector, state: Any) -> Matrix:
-        """Return the second derivatives of the cost in the free variables."""
-        return self._problem.hessian(self.embed(x), state)[np.ix_(self._free, self._free)]
-
-    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
-        """Return the Hessian of the cost in the free variables times a direction."""
-        whole = np.zeros_like(self._whole)
-        whole[self._free] = direction
-        return self._problem.hessian_product(self.embed(x), whole, state)[self._free]
-
-    def traced(self, x: Any) -> Any:
-        """Return residuals or scalar of a traced x."""
-        return self._problem.traced(self._traced_embed(x))
-
-    def traced_cost(self, x: Any) -> Any:
-        """Return half the sum of squares, or the scalar, of a traced x."""
-        return self._problem.traced_cost(self._traced_embed(x))
-
-    def _traced_embed(self, x: Any) -> Any:
-        import jax.numpy as jnp
-
-        return x if self._is_whole else jnp.asarray(self._whole).at[self._free].set(x)
 
 
 def run_part(optimizer: AbstractOptimizer, recorder: Recorder, x0: Vector, start: Evaluation | None = None) -> Run:
