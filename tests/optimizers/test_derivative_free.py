@@ -374,6 +374,7 @@ def test_nevergrad_keeps_bounds_budget_and_seed():
 
 
 def test_nevergrad_optimizers_that_wrap_a_solver_make_one_candidate_at_a_time():
+    pytest.importorskip("nevergrad")
     result = search("nevergrad:BOBYQA", budget=60, polish=None).optimize(rosenbrock(**BOX))
     assert "failed" not in result.message
     assert result.final_score < result.initial_score
