@@ -33,7 +33,10 @@ def arguments(form):
 
 def term_energy(form, x, p, s):
     def energy(y, p, s):
-        q = [COORDINATES[name].value(y[np.array(atoms)]) for name, atoms in form.coordinates]
+        q = [
+            COORDINATES[entry.kind].value(y[np.array(entry.atoms)], *[s[index] for index in entry.constants])
+            for entry in form.coordinates
+        ]
         return form.energy(jax.numpy.stack(q), p, s)
 
     return float(in_double_precision(jax.jit(energy))(x, p, s))

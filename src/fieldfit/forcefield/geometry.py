@@ -149,11 +149,16 @@ def _to_atoms(
 
 
 class Coordinate(NamedTuple):
-    """An internal coordinate: how many atoms define it, its value, and its value with derivatives."""
+    """An internal coordinate.
+
+    Its functions take the coordinates of its atoms [A], shape (n_atoms, 3), and, if it has constants, those as further
+    scalar arguments.
+    """
 
     n_atoms: int
-    value: Callable[[Array], Array]
-    derivatives: Callable[[Array], Derivatives]
+    value: Callable[..., Array]
+    derivatives: Callable[..., Derivatives]
+    n_constants: int = 0
 
 
 COORDINATES = {

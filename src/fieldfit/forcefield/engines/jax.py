@@ -205,23 +205,46 @@ def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
     )
 
 
-def _by_kind(form: Form) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Sort the coordinates of a form by kind, so that each kind is compiled once however often it occurs.
+class _SameKind(NamedTuple):
+    """Coordinates of one kind in a form: their positions among its coordinates, atoms and constants."""
 
-    Returns:
-        Kind, positions among the form's coordinates, and atoms of the form, shape (occurrences, atoms), of each kind.
-    """
-    kinds = dict.fromkeys(name for name, _ in form.coordinates)
-    found = {kind: [(k, atoms) for k, (name, atoms) in enumerate(form.coordinates) if name == kind] for kind in kinds}
-    return [(kind, np.array([k for k, _ in own]), np.array([atoms for _, atoms in own])) for kind, own in found.items()]
+    kind: str
+    places: np.ndarray
+    atoms: np.ndarray
+    constants: np.ndarray
 
 
-def _term_coordinates(form: Form, x: Float[Array, "a 3"]) -> TermCoordinates:
+def _by_kind(form: Form) -> list[_SameKind]:
+    """Sort the coordinates of a form by kind, so that each kind is compiled once however often it occurs."""
+    kinds = dict.fromkeys(entry.kind for entry in form.coordinates)
+    found = {kind: [(k, e) for k, e in enumerate(form.coordinates) if e.kind == kind] for kind in kinds}
+    return [
+        _SameKind(
+            kind,
+            np.array([k for k, _ in own]),
+            np.array([entry.atoms for _, entry in own]),
+            np.array([entry.constants for _, entry in own], dtype=int),
+        )
+        for kind, own in found.items()
+    ]
+
+
+def _values(form: Form, x: Array, s: Array) -> Array:
+    """Return all coordinates of one term."""
+    q = jnp.zeros(len(form.coordinates))
+    for kind, places, atoms, constants in _by_kind(form):
+        each = jax.vmap(lambda y, c, kind=kind: COORDINATES[kind].value(y, *c))
+        q = q.at[places].set(each(x[atoms], s[constants]))
+    return q
+
+
+def _term_coordinates(form: Form, x: Float[Array, "a 3"], s: Array) -> TermCoordinates:
     """Return all coordinates of one term with derivatives embedded in the term's own 3 a Cartesian coordinates."""
     d, n = len(form.coordinates), 3 * form.n_atoms
     q, b, C = jnp.zeros(d), jnp.zeros((d, n)), jnp.zeros((d, n, n))
-    for kind, places, atoms in _by_kind(form):
-        found = jax.vmap(COORDINATES[kind].derivatives)(x[atoms])
+    for kind, places, atoms, constants in _by_kind(form):
+        each = jax.vmap(lambda y, c, kind=kind: COORDINATES[kind].derivatives(y, *c))
+        found = each(x[atoms], s[constants])
         own = cartesian_rows(atoms)
         q = q.at[places].set(found.q)
         b = b.at[places[:, None], own].set(found.b)
@@ -229,25 +252,24 @@ def _term_coordinates(form: Form, x: Float[Array, "a 3"]) -> TermCoordinates:
     return TermCoordinates(q, b, C)
 
 
-def _term_third_derivatives(form: Form, x: Float[Array, "a 3"], v: Float[Array, " dof"]) -> Float[Array, "d dof"]:
+def _term_third_derivatives(
+    form: Form, x: Float[Array, "a 3"], s: Array, v: Float[Array, " dof"]
+) -> Float[Array, "d dof"]:
     """Return T(v, v, .) = (dC/dx along v) v for all coordinates of one term."""
     T = jnp.zeros((len(form.coordinates), v.size))
-    for kind, places, atoms in _by_kind(form):
+    for kind, places, atoms, constants in _by_kind(form):
         own = cartesian_rows(atoms)
 
-        def along(points: Array, direction: Array, kind: str = kind) -> Array:
+        def along(points: Array, direction: Array, c: Array, kind: str = kind) -> Array:
             turn = direction.reshape(points.shape)
-            return jax.jvp(lambda y: COORDINATES[kind].derivatives(y).C, (points,), (turn,))[1] @ direction
+            return jax.jvp(lambda y: COORDINATES[kind].derivatives(y, *c).C, (points,), (turn,))[1] @ direction
 
-        T = T.at[places[:, None], own].set(jax.vmap(along)(x[atoms], v[own]))
+        T = T.at[places[:, None], own].set(jax.vmap(along)(x[atoms], v[own], s[constants]))
     return T
 
 
 def _term_energy(form: Form, x: Array, p: Array, s: Array) -> Array:
-    q = jnp.zeros(len(form.coordinates))
-    for kind, places, atoms in _by_kind(form):
-        q = q.at[places].set(jax.vmap(COORDINATES[kind].value)(x[atoms]))
-    return form.energy(q, p, s)
+    return form.energy(_values(form, x, s), p, s)
 
 
 @in_double_precision
@@ -265,7 +287,7 @@ def _energy(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
 def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
     energy, gradient, hessian = jnp.zeros(()), jnp.zeros(x.size), jnp.zeros((x.size, x.size))
     for group in groups:
-        found = jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms])
+        found = jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms], group.constants)
         arguments = (found.q, p[group.pointers], group.constants)
         f = jax.vmap(group.form.energy)(*arguments)
         f_q = jax.vmap(jax.grad(group.form.energy))(*arguments) * group.weights[:, None]
@@ -299,7 +321,7 @@ def _term_third(form: Form) -> Any:
     """
 
     def every(x: Array, p: Array, s: Array, v: Array) -> Array:
-        found = _term_coordinates(form, x)
+        found = _term_coordinates(form, x, s)
         f_q = jax.grad(form.energy)
         f_qq = jax.jacfwd(f_q)
         slope, curvature, third = (function(found.q, p, s) for function in (f_q, f_qq, jax.jacfwd(f_qq)))
@@ -307,7 +329,7 @@ def _term_third(form: Form) -> Any:
         def column(direction: Array) -> Array:
             q_v, Cv = found.b @ direction, found.C @ direction
             along_b = jnp.einsum("def,d,e->f", third, q_v, q_v) + curvature @ (Cv @ direction)
-            T = _term_third_derivatives(form, x, direction)
+            T = _term_third_derivatives(form, x, s, direction)
             return along_b @ found.b + 2.0 * (curvature @ q_v) @ Cv + slope @ T
 
         return jax.vmap(column, in_axes=1)(v)
@@ -318,7 +340,9 @@ def _term_third(form: Form) -> Any:
 @in_double_precision
 @jax.jit
 def _coordinates(groups: tuple[Group, ...], x: Array) -> list[TermCoordinates]:
-    return [jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms]) for group in groups]
+    return [
+        jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms], group.constants) for group in groups
+    ]
 
 
 @in_double_precision

@@ -4,7 +4,7 @@ To add one, write the energy as a function of its coordinates q, its parameters 
 columns, and add the form to the table. Every derivative follows.
 """
 
-from fieldfit.forcefield.forms.form import Borrowed, Column, Form
+from fieldfit.forcefield.forms.form import Borrowed, Column, Form, InternalCoordinate
 from fieldfit.registry import Registry
 
 FORMS = Registry(
@@ -22,4 +22,4 @@ FORMS = Registry(
     group="fieldfit.forms",
 )
 
-__all__ = ["FORMS", "Borrowed", "Column", "Form"]
+__all__ = ["FORMS", "Borrowed", "Column", "Form", "InternalCoordinate"]

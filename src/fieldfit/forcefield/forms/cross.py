@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float
 
-from fieldfit.forcefield.forms.form import Borrowed, Column, Form
+from fieldfit.forcefield.forms.form import Borrowed, Column, Form, InternalCoordinate
 
 STRETCH_BEND_K = Column("k", "kcal/mol/A/rad", -50.0, 50.0, 1.0, is_linear=True)
 
@@ -23,7 +23,11 @@ STRETCH_BEND = Form(
     name="stretch_bend",
     kind="stretch-bend",
     n_atoms=3,
-    coordinates=(("distance", (0, 1)), ("distance", (1, 2)), ("angle", (0, 1, 2))),
+    coordinates=(
+        InternalCoordinate("distance", (0, 1)),
+        InternalCoordinate("distance", (1, 2)),
+        InternalCoordinate("angle", (0, 1, 2)),
+    ),
     columns=(STRETCH_BEND_K,),
     energy=stretch_bend,
     borrowed=(Borrowed("bond", (0, 1), "r0"), Borrowed("bond", (1, 2), "r0"), Borrowed("angle", (0, 1, 2), "theta0")),

@@ -49,6 +49,21 @@ class Borrowed:
 
 
 @dataclass(frozen=True)
+class InternalCoordinate:
+    """An internal coordinate that a form acts on.
+
+    Args:
+        kind: Name in `geometry.COORDINATES`: "distance", "angle", "dihedral".
+        atoms: Which atoms of the form define it.
+        constants: Which constants of the form it needs besides positions, by index.
+    """
+
+    kind: str
+    atoms: tuple[int, ...]
+    constants: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Form:
     """A functional form.
 
@@ -56,21 +71,47 @@ class Form:
         name: Name in the table of forms.
         kind: Kind of interaction, which is the prefix of parameter names: "bond", "angle", "torsion".
         n_atoms: Number of atoms.
-        coordinates: Names of its internal coordinates, each with the atoms of the form that define it.
+        coordinates: Its internal coordinates.
         columns: Its own parameters.
-        energy: `energy(q, p, s)` [kcal/mol] of coordinates q, parameters p (own, then borrowed, internal units) and
-            constants s; traced by JAX, smooth.
+        energy: `energy(q, p, s)` [kcal/mol] of coordinates q, parameters p (own ones of every site, then borrowed;
+            internal units) and constants s (those of the row at every site, then assigned ones), each a sequence of
+            scalars; traced by JAX, smooth.
         borrowed: Parameters of other interactions that it uses.
         constants: Names of the numbers per row that are never fitted.
+        sites: The tuples of the form's atoms whose rows supply its own parameters. One site of all atoms unless said
+            otherwise; a pair of atoms that meet through van der Waals forces has two sites of one atom each.
+        assigned: Names of the numbers per term that no row states because they follow from the molecule, such as the
+            factor of a pair separated by three bonds.
         formula: The energy as a person writes it, for tables and files.
     """
 
     name: str
     kind: str
     n_atoms: int
-    coordinates: tuple[tuple[str, tuple[int, ...]], ...]
+    coordinates: tuple[InternalCoordinate, ...]
     columns: tuple[Column, ...]
     energy: Callable[[Any, Any, Any], Any]
     borrowed: tuple[Borrowed, ...] = ()
     constants: tuple[str, ...] = ()
+    sites: tuple[tuple[int, ...], ...] = ()
+    assigned: tuple[str, ...] = ()
     formula: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.sites:
+            object.__setattr__(self, "sites", (tuple(range(self.n_atoms)),))
+
+    @property
+    def n_types(self) -> int:
+        """Number of atom types that a row of it names."""
+        return len(self.sites[0])
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters of a term, own ones of every site and borrowed ones."""
+        return len(self.sites) * len(self.columns) + len(self.borrowed)
+
+    @property
+    def n_constants(self) -> int:
+        """Number of constants of a term."""
+        return len(self.sites) * len(self.constants) + len(self.assigned)

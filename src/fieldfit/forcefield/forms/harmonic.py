@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float
 
-from fieldfit.forcefield.forms.form import DEGREE, Column, Form
+from fieldfit.forcefield.forms.form import DEGREE, Column, Form, InternalCoordinate
 
 BOND_K = Column("k", "kcal/mol/A^2", 0.0, 3600.0, 7.2, is_linear=True)
 BOND_R0 = Column("r0", "A", 0.5, 3.0, 0.02)
@@ -27,7 +27,7 @@ HARMONIC_BOND = Form(
     name="harmonic_bond",
     kind="bond",
     n_atoms=2,
-    coordinates=(("distance", (0, 1)),),
+    coordinates=(InternalCoordinate("distance", (0, 1)),),
     columns=(BOND_K, BOND_R0),
     energy=harmonic,
     formula="k (r - r0)^2",
@@ -36,7 +36,7 @@ HARMONIC_ANGLE = Form(
     name="harmonic_angle",
     kind="angle",
     n_atoms=3,
-    coordinates=(("angle", (0, 1, 2)),),
+    coordinates=(InternalCoordinate("angle", (0, 1, 2)),),
     columns=(ANGLE_K, ANGLE_THETA0),
     energy=harmonic,
     formula="k (theta - theta0)^2",
@@ -45,7 +45,7 @@ LINEAR_BEND = Form(
     name="linear_bend",
     kind="linear-bend",
     n_atoms=3,
-    coordinates=(("linear bend", (0, 1, 2)),),
+    coordinates=(InternalCoordinate("linear bend", (0, 1, 2)),),
     columns=(ANGLE_K,),
     energy=linear,
     formula="k |e1 + e2|^2 = 2 k (1 + cos theta)",

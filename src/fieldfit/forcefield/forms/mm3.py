@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float
 
-from fieldfit.forcefield.forms.form import DEGREE, Form
+from fieldfit.forcefield.forms.form import DEGREE, Form, InternalCoordinate
 from fieldfit.forcefield.forms.harmonic import ANGLE_K, ANGLE_THETA0, BOND_K, BOND_R0
 
 STRETCH_CUBIC = 2.55
@@ -38,7 +38,7 @@ MM3_BOND = Form(
     name="mm3_bond",
     kind="bond",
     n_atoms=2,
-    coordinates=(("distance", (0, 1)),),
+    coordinates=(InternalCoordinate("distance", (0, 1)),),
     columns=(BOND_K, BOND_R0),
     energy=mm3_stretch,
     formula="k d^2 (1 - 2.55 d + 7/12 2.55^2 d^2), d = r - r0",
@@ -47,7 +47,7 @@ MM3_ANGLE = Form(
     name="mm3_angle",
     kind="angle",
     n_atoms=3,
-    coordinates=(("angle", (0, 1, 2)),),
+    coordinates=(InternalCoordinate("angle", (0, 1, 2)),),
     columns=(ANGLE_K, ANGLE_THETA0),
     energy=mm3_bend,
     formula="k D^2 (1 - 0.014 D + 5.6e-5 D^2 - 7e-7 D^3 + 2.2e-8 D^4), D = theta - theta0, the polynomial in degrees",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fieldfit.forcefield.forms.form import Column, Form
+from fieldfit.forcefield.forms.form import Column, Form, InternalCoordinate
 
 TORSION_K = Column("k", "kcal/mol", -20.0, 20.0, 0.1, is_linear=True)
 OUT_OF_PLANE_K = Column("k", "kcal/mol", 0.0, 100.0, 1.0, is_linear=True)
@@ -30,14 +30,14 @@ def cosine(q: Float[Array, "1"], p: Float[Array, "1"], s: Float[Array, "2"]) -> 
 
 def mean_of_planes(q: Float[Array, "3"], p: Float[Array, "1"], s: Float[Array, "0"]) -> Float[Array, ""]:
     """Return k times the mean of 1 - cos 2 phi over three dihedrals."""
-    return p[0] * jnp.mean(1.0 - jnp.cos(2.0 * q))
+    return p[0] * sum(1.0 - jnp.cos(2.0 * phi) for phi in q) / len(q)
 
 
 COSINE_TORSION = Form(
     name="cosine_torsion",
     kind="torsion",
     n_atoms=4,
-    coordinates=(("dihedral", (0, 1, 2, 3)),),
+    coordinates=(InternalCoordinate("dihedral", (0, 1, 2, 3)),),
     columns=(TORSION_K,),
     energy=cosine,
     constants=("periodicity", "phase"),
@@ -47,7 +47,7 @@ OUT_OF_PLANE = Form(
     name="out_of_plane",
     kind="out-of-plane",
     n_atoms=4,
-    coordinates=tuple(("dihedral", atoms) for atoms in TREFOIL),
+    coordinates=tuple(InternalCoordinate("dihedral", atoms) for atoms in TREFOIL),
     columns=(OUT_OF_PLANE_K,),
     energy=mean_of_planes,
     formula="k/3 sum over three (1 - cos 2 phi)",
