@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.initial_guess import hessian_fit
 from fieldfit.forcefield.references import REFERENCES, AbstractReference, MoleculeEvaluation, MoleculeModel

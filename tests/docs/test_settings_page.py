@@ -16,7 +16,7 @@ from fieldfit.cli.settings import (
     StartSettings,
     read_settings,
 )
-from fieldfit.forcefield.assignment import FAMILIES
+from fieldfit.forcefield.building import FAMILIES
 from fieldfit.forcefield.fitting import DEFAULT_REFERENCES
 from fieldfit.forcefield.formats import FORMATS
 from fieldfit.forcefield.initial_guess import METHODS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.eigenmatrix import Eigenmatrix, floored
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.relaxation import complement, newton_step, relax, response
 from fieldfit.forcefield.topology import measure, perceive

@@ -15,7 +15,7 @@ from typing import Any
 
 from fieldfit.cli.settings import MoleculeSettings, Settings, read_settings
 from fieldfit.errors import InputError, SettingsError
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import FORMATS, render

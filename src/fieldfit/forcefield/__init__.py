@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldfit.forcefield.assignment import build_force_field
+    from fieldfit.forcefield.building import build_force_field
     from fieldfit.forcefield.fitting import ForceFieldObjective
     from fieldfit.forcefield.force_field import ForceField, Row
     from fieldfit.forcefield.formats import write
@@ -26,7 +26,7 @@ _HOMES = {
     "Molecule": "fieldfit.forcefield.molecule",
     "QMRecord": "fieldfit.forcefield.molecule",
     "Row": "fieldfit.forcefield.force_field",
-    "build_force_field": "fieldfit.forcefield.assignment",
+    "build_force_field": "fieldfit.forcefield.building",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
     "perceive": "fieldfit.forcefield.topology",
     "read": "fieldfit.forcefield.readers",

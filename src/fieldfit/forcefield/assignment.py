@@ -1,30 +1,38 @@
-"""Which row of a force field acts on which atoms, and the force field that a set of molecules needs."""
+"""Which row of a force field acts on which atoms.
+
+Rows are found by atom types, or, where a program has assigned them already (`Molecule.assignments`), by their labels.
+Terms then follow from the kind of a row: a bond row gives one term per bond, a van der Waals row one per pair of atoms
+separated by three bonds or more, and a bend-bend row, which belongs to an angle, one per pair of angles at an atom.
+
+The central atom of an improper torsion is the second one of its row, or the first if the form is a harmonic improper;
+where atom types leave the order of its neighbours open, the atoms with the smallest numbers come first.
+"""
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
-from fieldfit.errors import ForceFieldError, SettingsError
-from fieldfit.forcefield.force_field import ForceField, Row, canonical
-from fieldfit.forcefield.forms import FORMS, Borrowed
+from fieldfit.errors import ForceFieldError
+from fieldfit.forcefield.force_field import NONBONDED_KINDS, ForceField, Nonbonded, Row
+from fieldfit.forcefield.forms import FORMS, Form
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.molecule import Molecule
-from fieldfit.forcefield.topology import internal_coordinates, is_planar, measure
-from fieldfit.registry import unknown_name
+from fieldfit.forcefield.topology import internal_coordinates, nonbonded_pairs
 from fieldfit.typing import Matrix
 
-FAMILIES = {
-    "harmonic": {"bond": "harmonic_bond", "angle": "harmonic_angle"},
-    "mm3": {"bond": "mm3_bond", "angle": "mm3_angle"},
-}
-"""Functional forms of bonds and angles by family; the other forms are the same in both."""
+REQUIRED = ("bond", "angle", "linear-bend")
+"""Kinds of interaction that need a row wherever they occur, if rows are found by atom types."""
 
-COLLECTIVE = ("bond", "angle")
+POINT_CHARGES = "point_charges"
+"""The form of charges that come with a molecule."""
+
+IMPROPER_CENTRES = {"harmonic_improper": 0}
+"""Place of the central atom in an improper torsion of a form, if it is not the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,165 +52,243 @@ class Terms:
     pointers: Int[np.ndarray, "terms c"]
     constants: Matrix
 
+    @staticmethod
+    def empty(form: str) -> Terms:
+        """Return no terms of a form."""
+        definition = FORMS[form]
+        widths = (definition.n_atoms, definition.n_parameters, definition.n_constants)
+        atoms, pointers, constants = (np.zeros((0, width)) for width in widths)
+        return Terms(form, atoms.astype(int), pointers.astype(int), constants)
 
-def build_force_field(
-    molecules: Sequence[Molecule],
-    *,
-    family: str = "harmonic",
-    stretch_bend: Iterable[str] = (),
-    periodicities: Sequence[int] | None = None,
-    name: str = "fieldfit",
-) -> ForceField:
-    """Make the rows that a set of molecules needs; equilibrium values are means over the QM geometries.
 
-    Force constants start at generic values (300 kcal/mol/A^2, 60 kcal/mol/rad^2, 0 for torsions, out-of-plane and
-    stretch-bend terms); see `estimate_force_constants` for better ones.
+@dataclass(frozen=True)
+class _Use:
+    """A row on the atoms in the order in which it names them."""
 
-    Args:
-        molecules: The molecules. Equal type names share parameters, so several molecules are typed together first, by
-            `share_types`.
-        family: "harmonic" or "mm3".
-        stretch_bend: Shell patterns of the angles, as in "H-C-H", that get a stretch-bend term.
-        periodicities: Periodicities of every torsion; default: 3 about bonds of four-coordinate atoms, 2 between planar
-            atoms and their two-coordinate neighbours.
-        name: Title of the force field.
-
-    Returns:
-        The force field.
-
-    Raises:
-        SettingsError: An unknown family, or a stretch-bend pattern that matches no angle.
-        ForceFieldError: One atom type stands for two elements.
-    """
-    if family not in FAMILIES:
-        raise SettingsError(unknown_name("family of force fields", family, FAMILIES))
-    collected: dict[tuple, list[float]] = {}
-    for molecule in molecules:
-        for key, value in _row_keys(molecule, family, periodicities):
-            collected.setdefault(key, []).append(value)
-    rows = [_make_row(key, float(np.mean(values))) for key, values in collected.items()]
-    rows += _stretch_bend_rows(rows, stretch_bend)
-    return ForceField(name, tuple(rows), _elements(molecules))
+    row: Row
+    atoms: tuple[int, ...]
 
 
 def assign(molecule: Molecule, force_field: ForceField) -> tuple[Terms, ...]:
-    """Find the rows of a force field that act in a molecule.
+    """Find the terms of a molecule.
 
     Args:
         molecule: The molecule.
         force_field: The force field.
 
     Returns:
-        One `Terms` per form that occurs. Torsions, out-of-plane and stretch-bend terms without a row are absent.
+        One `Terms` per form that occurs. Interactions without a row are absent, except those of `REQUIRED`.
 
     Raises:
-        ForceFieldError: A bond or an angle of the molecule has no row.
+        ForceFieldError: A bond or an angle of the molecule has no row, a row that the molecule names does not exist, a
+            term borrows from a row that does not exist, or only some atoms have van der Waals rows or charges.
     """
-    index = {name: number for number, name in enumerate(force_field.parameter_names)}
-    found: dict[str, list[tuple]] = {}
+    uses = _by_types(molecule, force_field) if molecule.assignments is None else _by_labels(molecule, force_field)
+    builder = _Builder(molecule, force_field, uses)
+    builder.add_single_sites()
+    builder.add_angle_pairs()
+    if force_field.nonbonded is not None:
+        builder.add_atom_pairs(force_field.nonbonded)
+        builder.add_bond_pairs(force_field.nonbonded)
+    return builder.terms
+
+
+def _by_labels(molecule: Molecule, force_field: ForceField) -> list[_Use]:
+    uses = []
+    for label, atoms in molecule.assignments or ():
+        row = force_field.row(label)
+        if len(atoms) != row.definition.n_types or not all(0 <= atom < molecule.n_atoms for atom in atoms):
+            raise ForceFieldError(
+                f"{molecule.name}: row {label} is assigned to the atoms {atoms}, but it acts on "
+                f"{row.definition.n_types} of the atoms 0 to {molecule.n_atoms - 1}. Correct the assignment."
+            )
+        uses.append(_Use(row, tuple(atoms)))
+    return uses
+
+
+def _by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
+    uses = []
     for kind, atoms in _interactions(molecule):
         rows = force_field.find(kind, [molecule.types[atom] for atom in atoms])
-        if not rows and kind in (*COLLECTIVE, "linear-bend"):
+        if not rows and kind in REQUIRED:
             raise ForceFieldError(
-                f"{molecule.name}: the {kind} {'-'.join(f'{molecule.types[a]}({a + 1})' for a in atoms)} has no row in "
-                f"the force field {force_field.name!r}. Add the row, or change the atom types."
+                f"{molecule.name}: the {kind} {_named(molecule, atoms)} has no row in the force field "
+                f"{force_field.name!r}. Add the row, or change the atom types."
             )
-        for row in rows:
-            borrowed = [_borrow(entry, atoms, molecule, force_field) for entry in row.definition.borrowed]
-            pointers = [index[name] for name in (*row.parameter_names, *borrowed)]
-            found.setdefault(row.form, []).append((atoms, pointers, _internal_constants(row)))
-    return tuple(
-        Terms(form, np.array([t[0] for t in terms]), np.array([t[1] for t in terms]), np.array([t[2] for t in terms]))
-        for form, terms in found.items()
-    )
+        uses += [_Use(row, _oriented(row, atoms, molecule)) for row in rows]
+    return uses + _impropers_by_types(molecule, force_field)
 
 
-def _interactions(molecule: Molecule) -> list[tuple[str, tuple[int, ...]]]:
+def _interactions(molecule: Molecule) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the kinds of interaction and atoms on which rows may act by atom types."""
     found = internal_coordinates(molecule)
-    lists = {
+    lists: dict[str, Sequence[tuple[int, ...]]] = {
         "bond": found.bonds,
         "angle": found.angles,
         "linear-bend": found.linear_angles,
         "torsion": found.torsions,
         "out-of-plane": found.out_of_plane,
         "stretch-bend": found.angles,
+        "stretch-stretch": (*found.angles, *found.linear_angles),
+        "bend-bend": found.angles,
+        "torsion-stretch": found.torsions,
+        "urey-bradley": (*found.angles, *found.linear_angles),
+        "dipole": found.bonds,
+        "vdw": [(atom,) for atom in range(molecule.n_atoms)],
+        "vdw-pair": list(itertools.combinations(range(molecule.n_atoms), 2)),
+        "charge": [(atom,) for atom in range(molecule.n_atoms)],
     }
-    return [(kind, atoms) for kind, entries in lists.items() for atoms in entries]
+    return ((kind, atoms) for kind, entries in lists.items() for atoms in entries)
 
 
-def _row_keys(molecule: Molecule, family: str, periodicities: Sequence[int] | None) -> list[tuple[tuple, float]]:
-    """Return the rows a molecule needs as (form, types, periodicity), each with the value of its coordinate."""
-    keys = []
-    for kind, atoms in _interactions(molecule):
-        types = canonical(kind, [molecule.types[atom] for atom in atoms])
-        if kind in COLLECTIVE:
-            keys.append(((FAMILIES[family][kind], types, None), measure(molecule.record.coordinates, atoms)))
-        elif kind == "torsion":
-            chosen = periodicities or (_periodicity(molecule, atoms),)
-            keys += [(("cosine_torsion", types, number), 0.0) for number in chosen]
-        elif kind != "stretch-bend":
-            keys.append((("linear_bend" if kind == "linear-bend" else "out_of_plane", types, None), 0.0))
-    return keys
+def _oriented(row: Row, atoms: tuple[int, ...], molecule: Molecule) -> tuple[int, ...]:
+    """Return atoms in the order of the types of a row where their types tell the two directions apart."""
+    types = tuple(molecule.types[atom] for atom in atoms)
+    return atoms[::-1] if types != row.types and types[::-1] == row.types else atoms
 
 
-def _periodicity(molecule: Molecule, atoms: tuple[int, ...]) -> int:
-    """Return 2 for a bond that a planar atom stiffens, 3 for the others."""
-    centres = atoms[1:3]
-    planar = [is_planar(molecule, atom) for atom in centres]
-    coordination = [len(molecule.neighbours[atom]) for atom in centres]
-    return 2 if any(planar) and all(flat or count < 3 for flat, count in zip(planar, coordination, strict=True)) else 3
+def _impropers_by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
+    uses = []
+    rows = [row for row in force_field.rows if row.kind == "improper" and not row.tag]
+    for row in rows:
+        place = IMPROPER_CENTRES.get(row.form, 1)
+        for centre, neighbours in enumerate(molecule.neighbours):
+            if len(neighbours) != 3 or molecule.types[centre] != row.types[place]:
+                continue
+            orders = ((*order[:place], centre, *order[place:]) for order in itertools.permutations(neighbours))
+            fitting = (entry for entry in orders if tuple(molecule.types[atom] for atom in entry) == row.types)
+            uses += [_Use(row, entry) for entry in itertools.islice(fitting, 1)]
+    return uses
 
 
-GENERIC = {"bond": 300.0, "angle": 60.0, "linear-bend": 60.0}
+class _Builder:
+    """Collects the terms of a molecule, form by form."""
 
+    def __init__(self, molecule: Molecule, force_field: ForceField, uses: list[_Use]) -> None:
+        self._molecule = molecule
+        self._force_field = force_field
+        self._index = {name: number for number, name in enumerate(force_field.parameter_names)}
+        self._uses = uses
+        self._rows: dict[tuple[str, tuple[int, ...]], list[Row]] = {}
+        for use in uses:
+            self._rows.setdefault((use.row.kind, _unordered(use.atoms)), []).append(use.row)
+        self._found: dict[str, list[tuple]] = {}
 
-def _make_row(key: tuple, value: float) -> Row:
-    form_name, types, periodicity = key
-    form = FORMS[form_name]
-    values = {"k": GENERIC.get(form.kind, 0.0)} | {column.name: value for column in form.columns[1:]}
-    constants = (
-        {} if periodicity is None else {"periodicity": float(periodicity), "phase": 180.0 * (periodicity % 2 == 0)}
-    )
-    return Row(form_name, types, values, constants)
+    @property
+    def terms(self) -> tuple[Terms, ...]:
+        """Everything that was added, one entry per form."""
+        return tuple(self._packed(form, entries) for form, entries in self._found.items())
 
+    def add_single_sites(self) -> None:
+        """Add the terms of rows that act where they stand: bonds, angles, torsions and their couplings."""
+        for use in self._uses:
+            if use.row.definition.n_types == use.row.definition.n_atoms and use.row.kind not in NONBONDED_KINDS:
+                self._add(use.row.definition, use.atoms, (use.row,))
 
-def _stretch_bend_rows(rows: Sequence[Row], patterns: Iterable[str]) -> list[Row]:
-    angles = [row.types for row in rows if row.kind == "angle"]
-    chosen: dict[tuple[str, ...], None] = {}
-    for pattern in patterns:
-        matches = [types for types in angles if _matches(types, pattern)]
-        if not matches:
-            raise SettingsError(unknown_name("angle", pattern, ["-".join(types) for types in angles]))
-        chosen |= dict.fromkeys(matches)
-    return [Row("stretch_bend", types, {"k": 0.0}) for types in chosen]
+    def add_angle_pairs(self) -> None:
+        """Add the terms that couple two angles at one atom."""
+        uses = [use for use in self._uses if use.row.kind == "bend-bend"]
+        for first, second in itertools.combinations(uses, 2):
+            (i, centre, j), (k, other, m) = first.atoms, second.atoms
+            if centre == other:
+                self._add(first.row.definition, (i, centre, j, k, m), (first.row, second.row))
 
+    def add_atom_pairs(self, nonbonded: Nonbonded) -> None:
+        """Add van der Waals and electrostatic terms of pairs separated by three bonds or more."""
+        vdw, charges = self._of_atoms("vdw"), self._of_atoms("charge")
+        own_charges = None if charges else self._molecule.charges
+        pairs, is_14 = nonbonded_pairs(self._molecule.n_atoms, self._molecule.bonds)
+        factor = nonbonded.coulomb / nonbonded.dielectric
+        for (i, j), near in zip(pairs.tolist(), is_14.tolist(), strict=True):
+            vdw_scale, charge_scale = (nonbonded.vdw_14, nonbonded.charge_14) if near else (1.0, 1.0)
+            if vdw and vdw_scale:
+                self._add_contact(i, j, vdw_scale, vdw)
+            if charges and charge_scale:
+                self._add(charges[i].definition, (i, j), (charges[i], charges[j]), (factor * charge_scale,))
+            if own_charges is not None and charge_scale:
+                product = float(own_charges[i] * own_charges[j])
+                if product:
+                    self._add(FORMS[POINT_CHARGES], (i, j), (), (factor * charge_scale * product,))
 
-def _matches(types: tuple[str, ...], pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase("-".join(order), pattern) for order in (types, types[::-1]))
+    def add_bond_pairs(self, nonbonded: Nonbonded) -> None:
+        """Add the interactions of bond dipoles that share no atom."""
+        uses = [use for use in self._uses if use.row.kind == "dipole"]
+        for first, second in itertools.combinations(uses, 2):
+            if not set(first.atoms) & set(second.atoms):
+                scale = 1.0 / nonbonded.dielectric
+                self._add(first.row.definition, first.atoms + second.atoms, (first.row, second.row), (scale,))
 
+    def _add_contact(self, i: int, j: int, scale: float, vdw: dict[int, Row]) -> None:
+        special = self._rows.get(("vdw-pair", _unordered((i, j))))
+        if special is None:
+            self._add(vdw[i].definition, self._sites(vdw[i].definition, i, j), (vdw[i], vdw[j]), (scale,))
+            return
+        form = special[0].definition
+        offsets = [vdw[atom].constants.get("offset", 0.0) for atom in (i, j)] if len(form.assigned) > 1 else []
+        self._add(form, self._sites(form, i, j), (special[0],), (*offsets, scale))
 
-def _elements(molecules: Sequence[Molecule]) -> dict[str, str]:
-    elements: dict[str, str] = {}
-    for molecule in molecules:
-        for name, symbol in zip(molecule.types, molecule.record.symbols, strict=True):
-            if elements.setdefault(name, symbol) != symbol:
-                raise ForceFieldError(
-                    f"Atom type {name!r} stands for {elements[name]} and {symbol} ({molecule.name}). "
-                    "Give each element its own types."
-                )
-    return dict(sorted(elements.items()))
+    def _sites(self, form: Form, i: int, j: int) -> tuple[int, ...]:
+        """Return the atoms of a pair term, each with the neighbour on whose bond its site may lie."""
+        if form.n_atoms == 2:
+            return (i, j)
+        neighbours = self._molecule.neighbours
+        return (i, (*neighbours[i], j)[0], j, (*neighbours[j], i)[0])
 
+    def _of_atoms(self, kind: str) -> dict[int, Row]:
+        """Return the row of a kind that each atom has.
 
-def _borrow(borrowed: Borrowed, atoms: Sequence[int], molecule: Molecule, force_field: ForceField) -> str:
-    types = [molecule.types[atoms[local]] for local in borrowed.atoms]
-    rows = force_field.find(borrowed.kind, types)
-    if not rows:
-        raise ForceFieldError(
-            f"{molecule.name}: a term on {'-'.join(types)} needs the {borrowed.column} of that {borrowed.kind}, which "
-            f"has no row in the force field {force_field.name!r}. Add the row."
+        Raises:
+            ForceFieldError: Some atoms have one and some have none.
+        """
+        found = {use.atoms[0]: use.row for use in self._uses if use.row.kind == kind}
+        missing = sorted(set(range(self._molecule.n_atoms)) - set(found))
+        if missing and (found or any(row.kind == kind for row in self._force_field.rows)):
+            raise ForceFieldError(
+                f"{self._molecule.name}: atom {_named(self._molecule, missing[:1])} has no {kind} row in the force "
+                f"field {self._force_field.name!r}, which has such rows for others. Add the row."
+            )
+        return found
+
+    def _add(self, form: Form, atoms: tuple[int, ...], rows: Sequence[Row], assigned: Sequence[float] = ()) -> None:
+        borrowed = [
+            self._borrow(entry.kind, tuple(atoms[k] for k in entry.atoms), entry.column) for entry in form.borrowed
+        ]
+        names = [*(name for row in rows for name in row.parameter_names), *borrowed]
+        constants = [value for row in rows for value in _internal_constants(row)]
+        self._found.setdefault(form.name, []).append(
+            (atoms, [self._index[name] for name in names], [*constants, *assigned])
         )
-    return f"{rows[0].label}.{borrowed.column}"
+
+    def _borrow(self, kind: str, atoms: tuple[int, ...], column: str) -> str:
+        rows = self._rows.get((kind, _unordered(atoms)))
+        if not rows:
+            raise ForceFieldError(
+                f"{self._molecule.name}: a term on {_named(self._molecule, atoms)} needs the {column} of that {kind}, "
+                f"which has no row in the force field {self._force_field.name!r}. Add the row."
+            )
+        return f"{rows[0].label}.{column}"
+
+    @staticmethod
+    def _packed(form: str, entries: list[tuple]) -> Terms:
+        none = Terms.empty(form)
+        atoms, pointers, constants = (list(column) for column in zip(*entries, strict=True))
+        count = len(entries)
+        return Terms(
+            form,
+            np.array(atoms, dtype=int),
+            np.array(pointers, dtype=int).reshape(count, none.pointers.shape[1]),
+            np.array(constants, dtype=float).reshape(count, none.constants.shape[1]),
+        )
+
+
+def _unordered(atoms: tuple[int, ...]) -> tuple[int, ...]:
+    """Return atoms in the one of both directions that starts with the smaller number."""
+    return min(atoms, atoms[::-1])
 
 
 def _internal_constants(row: Row) -> list[float]:
     return [value * DEGREE if name == "phase" else value for name, value in row.constants.items()]
+
+
+def _named(molecule: Molecule, atoms: Iterable[int]) -> str:
+    return "-".join(f"{molecule.types[atom]}({atom + 1})" for atom in atoms)

@@ -10,7 +10,8 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,56 @@ from fieldfit.typing import FilePath, Vector
 FORMAT = 1
 """Version of the files that `ForceField.write` writes."""
 
-KIND_ORDER = ("bond", "angle", "linear-bend", "torsion", "out-of-plane", "stretch-bend")
-"""Kinds of interaction in the order of their parameters."""
+KIND_ORDER = (
+    "bond",
+    "angle",
+    "linear-bend",
+    "torsion",
+    "out-of-plane",
+    "improper",
+    "stretch-bend",
+    "stretch-stretch",
+    "bend-bend",
+    "torsion-stretch",
+    "vdw",
+    "vdw-pair",
+    "urey-bradley",
+    "dipole",
+    "charge",
+)
+"""Kinds of interaction in the order of their parameters; those of forms from elsewhere follow."""
+
+NONBONDED_KINDS = ("vdw", "vdw-pair", "charge", "dipole")
+"""Kinds of interaction between pairs of atoms, or bonds, that are not neighbours."""
+
+COULOMB = 332.06371
+"""Energy of two elementary charges at a distance of one angstrom in the harmonic family [kcal A/mol/e^2]."""
+
+
+@dataclass(frozen=True)
+class Nonbonded:
+    """How pairs of atoms interact that are separated by three bonds or more; closer ones do not.
+
+    Args:
+        vdw_14: Factor of van der Waals energies of pairs separated by exactly three bonds.
+        charge_14: The same for electrostatic energies.
+        dielectric: Relative dielectric constant.
+        coulomb: Energy of two elementary charges at a distance of one angstrom [kcal A/mol/e^2].
+
+    Raises:
+        ForceFieldError: A factor is negative, or a constant is not positive.
+    """
+
+    vdw_14: float = 1.0
+    charge_14: float = 1.0
+    dielectric: float = 1.0
+    coulomb: float = COULOMB
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            smallest = "not negative" if name.endswith("14") else "positive"
+            if not math.isfinite(value) or value < 0.0 or (value == 0.0 and smallest == "positive"):
+                raise ForceFieldError(f"The nonbonded setting {name} is {value}, but has to be {smallest} and finite.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +87,9 @@ class Row:
         types: Atom types in canonical order (see `canonical`).
         values: Column name to value, in the column's own unit.
         constants: Name to value of the numbers that are never fitted (periodicity; phase in degrees).
+        tag: What tells it from other rows of the same form and types, such as its line in the file that it comes from.
+            Rows with a tag keep the order of their types and act only where a molecule names them (see
+            `Molecule.assignments`).
 
     Raises:
         ForceFieldError: The columns or constants are not those of the form, a number is not finite, or the types are
@@ -48,6 +100,7 @@ class Row:
     types: tuple[str, ...]
     values: Mapping[str, float]
     constants: Mapping[str, float] = field(default_factory=dict)
+    tag: str = ""
 
     def __post_init__(self) -> None:
         wanted = tuple(column.name for column in self.definition.columns)
@@ -62,12 +115,12 @@ class Row:
                 raise ForceFieldError(
                     f"Row {self.label} has {name} = {value}, which is not finite. Give a finite number."
                 )
-        if len(self.types) != self.definition.n_atoms:
+        if len(self.types) != self.definition.n_types:
             raise ForceFieldError(
-                f"Row {self.form} names {len(self.types)} atom types, but the form acts on {self.definition.n_atoms}."
+                f"Row {self.form} names {len(self.types)} atom types, but the form has {self.definition.n_types}."
             )
         ordered = canonical(self.kind, self.types)
-        if self.types != ordered:
+        if not self.tag and self.types != ordered:
             raise ForceFieldError(
                 f"Row {self.form} names its atom types as {'-'.join(self.types)}, but of equivalent orders one is used "
                 f"throughout. Write {'-'.join(ordered)}."
@@ -85,9 +138,9 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Name of the row, which is the prefix of its parameters: "bond.C-H"."""
+        """Name of the row, which is the prefix of its parameters: "bond.C-H", with a tag "bond.C3-H1#81"."""
         periodicity = f".{self.constants['periodicity']:g}" if "periodicity" in self.constants else ""
-        return f"{self.kind}.{'-'.join(self.types)}{periodicity}"
+        return f"{self.kind}.{'-'.join(self.types)}{f'#{self.tag}' if self.tag else ''}{periodicity}"
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -103,9 +156,11 @@ class ForceField:
         name: Title in files and reports.
         rows: Rows, sorted by kind in the order of `KIND_ORDER`.
         elements: Atom type to element symbol.
+        nonbonded: How pairs of atoms interact; None if the force field is valence-only.
 
     Raises:
-        ForceFieldError: Two rows describe the same interaction, or a row names a type without an element.
+        ForceFieldError: Two rows describe the same interaction, a row without a tag names a type without an element,
+            or rows of pairs do not fit `nonbonded` or each other.
 
     Example:
         >>> from fieldfit.forcefield import ForceField, Row
@@ -118,17 +173,33 @@ class ForceField:
     name: str
     rows: tuple[Row, ...]
     elements: Mapping[str, str]
+    nonbonded: Nonbonded | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=lambda row: KIND_ORDER.index(row.kind))))
+        object.__setattr__(self, "rows", tuple(sorted(self.rows, key=_rank)))
         labels: set[str] = set()
         for row in self.rows:
             if row.label in labels:
                 raise ForceFieldError(f"Two rows describe {row.label}. Keep one of them.")
             labels.add(row.label)
             missing = [name for name in row.types if name not in self.elements]
-            if missing:
+            if missing and not row.tag:
                 raise ForceFieldError(f"Row {row.label} names the atom type {missing[0]!r}, which has no element.")
+        self._check_nonbonded()
+
+    def _check_nonbonded(self) -> None:
+        pairs = [row for row in self.rows if row.kind in NONBONDED_KINDS]
+        if pairs and self.nonbonded is None:
+            raise ForceFieldError(
+                f"Row {pairs[0].label} acts on pairs of atoms, but the force field {self.name!r} is valence-only. "
+                "Say how pairs interact: nonbonded=Nonbonded(...)."
+            )
+        forms = {row.form for row in pairs if row.kind == "vdw"}
+        if len(forms) > 1:
+            raise ForceFieldError(
+                f"The van der Waals rows of {self.name!r} are of the forms {' and '.join(sorted(forms))}, which cannot "
+                "be combined. Use one."
+            )
 
     @property
     def parameters(self) -> Parameters:
@@ -172,9 +243,31 @@ class ForceField:
         return replace(self, rows=tuple(_with_row_values(row, values) for row in self.rows))
 
     def find(self, kind: str, types: Iterable[str]) -> tuple[Row, ...]:
-        """Return the rows of a kind for a tuple of atom types in any equivalent order."""
-        key = canonical(kind, types)
-        return tuple(row for row in self.rows if row.kind == kind and row.types == key)
+        """Return the rows of a kind for a tuple of atom types in any equivalent order; rows with a tag have none."""
+        return self._by_types.get((kind, canonical(kind, types)), ())
+
+    def row(self, label: str) -> Row:
+        """Return the row of a label.
+
+        Raises:
+            ForceFieldError: There is none.
+        """
+        if label not in self._by_label:
+            raise ForceFieldError(unknown_name(f"row of {self.name}", label, self._by_label))
+        return self._by_label[label]
+
+    @cached_property
+    def _by_types(self) -> dict[tuple[str, tuple[str, ...]], tuple[Row, ...]]:
+        found: dict[tuple[str, tuple[str, ...]], tuple[Row, ...]] = {}
+        for row in self.rows:
+            if not row.tag:
+                key = (row.kind, row.types)
+                found[key] = (*found.get(key, ()), row)
+        return found
+
+    @cached_property
+    def _by_label(self) -> dict[str, Row]:
+        return {row.label: row for row in self.rows}
 
     def write(self, path: FilePath) -> None:
         """Write everything to a TOML file that `ForceField.read` reads back bit by bit."""
@@ -185,9 +278,13 @@ class ForceField:
         lines = ["# fieldfit force field: kcal/mol, angstrom, degrees; E = k x^2 without a half", f"format = {FORMAT}"]
         lines += [f"name = {_quoted(self.name)}", "", "[elements]"]
         lines += [f"{_quoted(name)} = {_quoted(element)}" for name, element in self.elements.items()]
+        if self.nonbonded is not None:
+            lines += ["", "[nonbonded]"]
+            lines += [f"{name} = {float(value)!r}" for name, value in asdict(self.nonbonded).items()]
         for row in self.rows:
             lines += ["", "[[rows]]", f"form = {_quoted(row.form)}"]
             lines.append(f"types = [{', '.join(map(_quoted, row.types))}]")
+            lines += [f"tag = {_quoted(row.tag)}"] if row.tag else []
             lines += [f"{name} = {float(value)!r}" for name, value in ({**row.values, **row.constants}).items()]
         return "\n".join(lines) + "\n"
 
@@ -205,7 +302,8 @@ class ForceField:
                     f"it is of format {data['format']}, but this version of fieldfit reads format {FORMAT}"
                 )
             elements = {str(key): str(value) for key, value in data["elements"].items()}
-            return ForceField(data["name"], tuple(_row_from_table(table) for table in data["rows"]), elements)
+            pairs = None if "nonbonded" not in data else Nonbonded(**data["nonbonded"])
+            return ForceField(data["name"], tuple(_row_from_table(table) for table in data["rows"]), elements, pairs)
         except InputError as error:
             raise FileFormatError(f"The force field {path} cannot be used: {error}") from error
         except OSError as error:
@@ -223,12 +321,19 @@ def canonical(kind: str, types: Iterable[str]) -> tuple[str, ...]:
     """Return atom types in the order in which rows name them.
 
     Bonds, angles and torsions read the same from both ends: the smaller one in alphabetical order is taken. The
-    neighbours of an out-of-plane atom, which comes first, are sorted.
+    neighbours of an out-of-plane atom, which comes first, are sorted. The order of an improper torsion is kept, since
+    the place of its central atom tells conventions apart.
     """
     forward = tuple(types)
+    if kind == "improper":
+        return forward
     if kind == "out-of-plane":
         return (forward[0], *sorted(forward[1:]))
     return min(forward, forward[::-1])
+
+
+def _rank(row: Row) -> int:
+    return KIND_ORDER.index(row.kind) if row.kind in KIND_ORDER else len(KIND_ORDER)
 
 
 def _parameter(name: str, value: float, column: Column) -> Parameter:
@@ -246,12 +351,13 @@ def _with_row_values(row: Row, values: Mapping[str, Any]) -> Row:
 
 def _row_from_table(table: Mapping[str, Any]) -> Row:
     form = FORMS[table["form"]]
-    known = ("form", "types", *(column.name for column in form.columns), *form.constants)
+    known = ("form", "types", "tag", *(column.name for column in form.columns), *form.constants)
     for key in table:
         if key not in known:
             raise ForceFieldError(unknown_name(f"entry of a {form.name} row", key, known))
     values = {column.name: float(table[column.name]) for column in form.columns}
-    return Row(table["form"], tuple(table["types"]), values, {name: float(table[name]) for name in form.constants})
+    constants = {name: float(table[name]) for name in form.constants}
+    return Row(table["form"], tuple(table["types"]), values, constants, table.get("tag", ""))
 
 
 def _quoted(text: str) -> str:

@@ -89,11 +89,18 @@ class Molecule:
         record: The QM result.
         bonds: Pairs of bonded atoms, counted from 0, the smaller index first, sorted.
         types: Atom types, one per atom: equal types share parameters.
+        charges: Partial charges of the atoms [e], shape (atoms,), that are not fitted: they act in force fields with
+            nonbonded interactions that have no charges of their own.
+        assignments: Labels of force-field rows with the atoms that each acts on, if a program has assigned them
+            already; None: rows are found by atom types. A row of a pair interaction is named with its own atoms only:
+            a van der Waals row with one atom, a bend-bend row with the three atoms of an angle.
     """
 
     record: QMRecord
     bonds: tuple[tuple[int, int], ...]
     types: tuple[str, ...]
+    charges: Float[np.ndarray, " atoms"] | None = None
+    assignments: tuple[tuple[str, tuple[int, ...]], ...] | None = None
 
     def __repr__(self) -> str:
         return f"Molecule({self.name}: {self.n_atoms} atoms, {len(self.bonds)} bonds, types {' '.join(self.types)})"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from fieldfit.errors import MoleculeError
 from fieldfit.forcefield.elements import covalent_radius
@@ -186,6 +186,27 @@ def is_planar(molecule: Molecule, atom: int) -> bool:
     return (
         sum(measure(molecule.record.coordinates, (i, atom, k)) for i, k in itertools.combinations(around, 2)) > PLANAR
     )
+
+
+def nonbonded_pairs(
+    n_atoms: int, bonds: Sequence[tuple[int, int]]
+) -> tuple[Int[np.ndarray, "pairs 2"], Bool[np.ndarray, " pairs"]]:
+    """List the pairs of atoms that are separated by three bonds or more.
+
+    Args:
+        n_atoms: Number of atoms.
+        bonds: Bonded pairs.
+
+    Returns:
+        Pairs of atoms, the smaller index first, sorted; and which of them are separated by exactly three bonds.
+    """
+    adjacency = np.eye(n_atoms, dtype=bool)
+    for i, j in bonds:
+        adjacency[i, j] = adjacency[j, i] = True
+    within_two = adjacency @ adjacency
+    within_three = within_two @ adjacency
+    pairs = np.argwhere(np.triu(~within_two))
+    return pairs, within_three[pairs[:, 0], pairs[:, 1]]
 
 
 def measure(coordinates: Float[np.ndarray, "atoms 3"], atoms: Sequence[int]) -> float:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fieldfit.errors import ForceFieldError
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.engines import jax as engine
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
@@ -266,9 +266,9 @@ def test_molecules_of_one_size_class_share_one_program(molecule, field, system, 
 
 
 def test_one_program_serves_another_number_of_terms_of_the_same_class() -> None:
-    # Chains of 11 and 12 atoms: 10 and 11 bonds, 9 and 10 angles, all padded to 12.
+    # Chains of 12 and 13 atoms: 11 and 12 bonds, 10 and 11 angles, all padded to 12.
     sizes = []
-    for length in (11, 12):
+    for length in (12, 13):
         zigzag = [(1.25 * n, 0.75 * (n % 2), 0.0) for n in range(length)]
         chain = perceive(bare_record("chain", "C" * length, zigzag), types=["C"] * length)
         built = build_force_field([chain])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.elements import isotope_mass
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule, QMRecord

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fieldfit.errors import SettingsError
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.initial_guess import METHODS, estimate_force_constants, hessian_fit, seminario

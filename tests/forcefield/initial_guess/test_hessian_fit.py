@@ -10,7 +10,7 @@ import scipy.optimize
 from numpy.testing import assert_allclose
 
 from fieldfit.errors import MoleculeError
-from fieldfit.forcefield.assignment import build_force_field
+from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.eigenmatrix import Eigenmatrix
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine

@@ -5,16 +5,22 @@ adds
 
     gradient  sum_d f_d b_d,        Hessian  sum_de f_de b_d b_e^T + sum_d f_d C_d
 
-to the atoms it acts on. Numbers of atoms, terms and parameters are padded to size classes, so that molecules of similar
-size share one compiled program; padding terms act with weight 0 on atoms of their own.
+to the atoms it acts on.
+
+A program is compiled for shapes, not for molecules. The molecules of a set are sorted into classes of size, powers of
+two of the number of atoms, and all molecules of a class get the same shapes (`Layout`): the forms that occur in any of
+them, each with as many terms as the molecule that has most, rounded up. Padding terms act with weight 0 on atoms of
+their own. So the number of compilations grows with the logarithm of the largest molecule at most, not with the number
+of molecules.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fieldfit.forcefield.assignment import Terms, assign
+from fieldfit.forcefield.engines.engine import AbstractEngine, AbstractSystem, EngineTraits, Local
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.forms import FORMS, Form
 from fieldfit.forcefield.geometry import COORDINATES
@@ -29,8 +36,11 @@ from fieldfit.forcefield.molecule import Molecule
 from fieldfit.precision import in_double_precision
 from fieldfit.typing import Matrix, Vector
 
-DUMMY_ATOMS = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.2, 1.1, 0.0], [0.1, 1.3, 1.4]])
-"""Positions of the four atoms that padding terms act on [A]: no three in line, no coordinate singular."""
+DUMMY_ATOMS = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.2, 1.1, 0.0], [0.1, 1.3, 1.4], [-0.9, 0.4, 1.1]])
+"""Positions of the atoms that padding terms act on [A]: no three in line, no coordinate singular."""
+
+N_DUMMIES = len(DUMMY_ATOMS)
+"""Number of atoms beside the molecule's own that every program has."""
 
 
 @functools.partial(
@@ -68,49 +78,92 @@ class TermSlopes(NamedTuple):
     f_qqp: Any
 
 
-class Local(NamedTuple):
-    """Energy [kcal/mol], gradient [kcal/mol/A], shape (3 atoms,), and Hessian [kcal/mol/A^2] at one geometry."""
+@dataclass(frozen=True)
+class Layout:
+    """The shapes that several systems share.
 
-    energy: Any
-    gradient: Any
-    hessian: Any
+    Args:
+        n_atoms: Number of atoms, padding included.
+        n_parameters: Number of parameters, padding included.
+        n_terms: Form to number of terms, padding included.
+    """
 
+    n_atoms: int
+    n_parameters: int
+    n_terms: Mapping[str, int]
 
-class JaxEngine:
-    """Makes systems whose energies and derivatives JAX computes."""
+    @staticmethod
+    def of(n_atoms: Sequence[int], terms: Sequence[tuple[Terms, ...]], n_parameters: int) -> Layout:
+        """Return the smallest layout that holds every one of some molecules.
 
-    name = "jax"
-
-    def system(self, molecule: Molecule, force_field: ForceField) -> System:
-        """Prepare a molecule with the rows of a force field.
-
-        Raises:
-            ForceFieldError: A bond or an angle of the molecule has no row.
+        Args:
+            n_atoms: Number of atoms of each molecule.
+            terms: Terms of each molecule.
+            n_parameters: Number of parameters of the force field.
         """
-        return System(molecule.n_atoms, assign(molecule, force_field), len(force_field.parameter_names))
+        forms = dict.fromkeys(entry.form for molecule in terms for entry in molecule)
+        counts = {
+            form: size_class(max(len(entry.atoms) for molecule in terms for entry in molecule if entry.form == form))
+            for form in forms
+        }
+        return Layout(size_class(max(n_atoms) + N_DUMMIES), size_class(n_parameters + 1), counts)
 
 
-class System:
+@dataclass(frozen=True)
+class JaxEngine(AbstractEngine["System"]):
+    """Makes systems whose energies and derivatives JAX computes, exactly and all at once."""
+
+    traits: ClassVar[EngineTraits] = EngineTraits(
+        forms=None, exact_order=2, has_parameter_derivatives=True, devices=("cpu", "cuda")
+    )
+
+    def systems(self, molecules: Sequence[Molecule], force_field: ForceField) -> tuple[System, ...]:
+        n_parameters = len(force_field.parameter_names)
+        terms = [assign(molecule, force_field) for molecule in molecules]
+        classes = [_power_of_two(molecule.n_atoms) for molecule in molecules]
+        layouts = {}
+        for size in dict.fromkeys(classes):
+            own = [number for number, entry in enumerate(classes) if entry == size]
+            layouts[size] = Layout.of([molecules[k].n_atoms for k in own], [terms[k] for k in own], n_parameters)
+        return tuple(
+            System(molecule.n_atoms, entry, n_parameters, layouts[size])
+            for molecule, entry, size in zip(molecules, terms, classes, strict=True)
+        )
+
+
+class System(AbstractSystem):
     """One molecule with its terms.
 
     Parameters are given in internal units (kcal/mol, A, rad), in the order of the force field's parameters.
+
+    Args:
+        n_atoms: Number of atoms.
+        terms: Terms, one entry per form.
+        n_parameters: Number of parameters of the force field.
+        layout: Shapes of the compiled programs; None: the smallest that hold this molecule.
+
+    Attributes:
+        terms: One entry per form of the layout; a form that does not occur here has no terms.
     """
 
-    def __init__(self, n_atoms: int, terms: tuple[Terms, ...], n_parameters: int) -> None:
+    def __init__(self, n_atoms: int, terms: tuple[Terms, ...], n_parameters: int, layout: Layout | None = None) -> None:
+        layout = Layout.of([n_atoms], [terms], n_parameters) if layout is None else layout
+        own = {entry.form: entry for entry in terms}
         self.n_atoms = n_atoms
         self.n_parameters = n_parameters
-        self.terms = terms
-        self._padding = np.zeros((size_class(n_atoms + len(DUMMY_ATOMS)) - n_atoms, 3))
-        self._padding[: len(DUMMY_ATOMS)] = DUMMY_ATOMS
-        self._n_padded = size_class(n_parameters + 1)
-        self._groups = tuple(_pad(entry, n_atoms, n_parameters) for entry in terms)
+        self.terms = tuple(own.get(form, Terms.empty(form)) for form in layout.n_terms)
+        self._padding = np.zeros((layout.n_atoms - n_atoms, 3))
+        self._padding[:N_DUMMIES] = DUMMY_ATOMS
+        self._n_padded = layout.n_parameters
+        self._groups = tuple(_pad(entry, layout.n_terms[entry.form], n_atoms, n_parameters) for entry in self.terms)
 
     def energy(self, x: Matrix, p: Vector) -> float:
-        """Return the energy [kcal/mol] at coordinates x [A], shape (atoms, 3)."""
         return float(_energy(self._groups, self._pad_atoms(x), self._pad_parameters(p)))
 
+    def gradient(self, x: Matrix, p: Vector) -> Vector:
+        return _gradient(self._groups, self._pad_atoms(x), self._pad_parameters(p))[: 3 * self.n_atoms]
+
     def local(self, x: Matrix, p: Vector) -> Local:
-        """Return energy, gradient and Hessian at coordinates x [A], shape (atoms, 3)."""
         energy, gradient, hessian = _local(self._groups, self._pad_atoms(x), self._pad_parameters(p))
         n = 3 * self.n_atoms
         return Local(float(energy), gradient[:n], hessian[:n, :n])
@@ -188,9 +241,13 @@ def cartesian_rows(atoms: Any) -> Any:
     return (3 * atoms[:, :, None] + np.arange(3)).reshape(count, 3 * a)
 
 
-def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+def _pad(terms: Terms, size: int, n_atoms: int, n_parameters: int) -> Group:
     count = len(terms.atoms)
-    missing = size_class(count) - count
+    missing = size - count
 
     def rows(array: np.ndarray, fill: Any) -> np.ndarray:
         return np.concatenate([array, np.broadcast_to(fill, (missing, array.shape[1])).astype(array.dtype)])
@@ -200,7 +257,7 @@ def _pad(terms: Terms, n_atoms: int, n_parameters: int) -> Group:
         form=form,
         atoms=rows(terms.atoms, n_atoms + np.arange(form.n_atoms)),
         pointers=rows(terms.pointers, n_parameters),
-        constants=rows(terms.constants.reshape(count, -1), 1.0),
+        constants=rows(terms.constants, 1.0),
         weights=np.concatenate([np.ones(count), np.zeros(missing)]),
     )
 
@@ -284,7 +341,24 @@ def _energy(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
 
 @in_double_precision
 @jax.jit
-def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
+def _gradient(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
+    gradient = jnp.zeros(x.size)
+    for group in groups:
+        found = jax.vmap(functools.partial(_term_slopes_in_space, group.form))(
+            x[group.atoms], p[group.pointers], group.constants
+        )
+        gradient = gradient.at[cartesian_rows(group.atoms)].add(found * group.weights[:, None])
+    return gradient
+
+
+def _term_slopes_in_space(form: Form, x: Array, p: Array, s: Array) -> Array:
+    """Return the gradient of one term, shape (3 a,)."""
+    return jax.grad(lambda y: _term_energy(form, y, p, s))(x).ravel()
+
+
+@in_double_precision
+@jax.jit
+def _local(groups: tuple[Group, ...], x: Array, p: Array) -> tuple[Array, Array, Array]:
     energy, gradient, hessian = jnp.zeros(()), jnp.zeros(x.size), jnp.zeros((x.size, x.size))
     for group in groups:
         found = jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms], group.constants)
@@ -297,7 +371,7 @@ def _local(groups: tuple[Group, ...], x: Array, p: Array) -> Local:
         energy += jnp.dot(group.weights, f)
         gradient = gradient.at[rows].add(jnp.einsum("td,tdi->ti", f_q, found.b))
         hessian = hessian.at[rows[:, :, None], rows[:, None, :]].add(blocks)
-    return Local(energy, gradient, hessian)
+    return energy, gradient, hessian
 
 
 @in_double_precision
