@@ -13,11 +13,11 @@ fitting one distorts the other modes.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from fieldfit.forcefield.constants import WAVENUMBER
-from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry, Projector, TermVector
 from fieldfit.forcefield.vibrations import NormalModes, eigenvalue
 from fieldfit.typing import Matrix, Vector
 
@@ -37,7 +37,7 @@ class Eigenmatrix:
     to first order, so that their target is the QM wavenumber; off-diagonal ones have the target 0.
 
     Args:
-        geometry: The molecule at its QM geometry.
+        geometry: The molecule at its QM geometry, a `FixedGeometry` or an `EvaluatedGeometry`.
         modes: QM normal modes.
         masses: Atomic masses [u], shape (atoms,).
         floor: See `floored` [1/cm].
@@ -48,7 +48,7 @@ class Eigenmatrix:
         target: Targets [1/cm], shape (elements,).
     """
 
-    def __init__(self, geometry: FixedGeometry, modes: NormalModes, masses: Vector, *, floor: float = FLOOR) -> None:
+    def __init__(self, geometry: Any, modes: NormalModes, masses: Vector, *, floor: float = FLOOR) -> None:
         kept = np.flatnonzero(modes.eigenvalues > 0.0)
         i, j = np.triu_indices(kept.size)
         self.rows, self.columns = kept[i], kept[j]
@@ -60,14 +60,14 @@ class Eigenmatrix:
         self.target: Vector = np.where(on_diagonal, modes.frequencies[self.rows], 0.0)
         self._shift = self.target - np.where(on_diagonal, self._metric * modes.eigenvalues[self.rows], 0.0)
 
-    def elements(self, terms: TermVector) -> Vector:
+    def elements(self, terms: Any) -> Vector:
         """Return the elements [1/cm], shape (elements,)."""
         return self._shift + self._metric * self._projector.elements(terms)
 
-    def jacobian(self, terms: TermVector) -> Matrix:
+    def jacobian(self, terms: Any) -> Matrix:
         """Return their derivatives with respect to the parameters in internal units, shape (elements, parameters)."""
         return self._metric[:, None] * self._projector.jacobian(terms)
 
     @cached_property
-    def _projector(self) -> Projector:
+    def _projector(self) -> Any:
         return self._geometry.full_projector(self._directions)

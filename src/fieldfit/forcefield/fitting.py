@@ -14,6 +14,7 @@ import numpy as np
 
 from fieldfit.errors import EvaluationError, MoleculeError, ParameterError, SettingsError
 from fieldfit.forcefield.engines import ENGINES
+from fieldfit.forcefield.engines.engine import AbstractEngine
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.references import (
@@ -59,7 +60,8 @@ class ForceFieldObjective(AbstractObjective):
         molecules: Molecules with QM Hessians.
         references: Kind of reference to tolerance in its unit, None for its default; default:
             `DEFAULT_REFERENCES`.
-        engine: Name of what computes energies, in the table of engines.
+        engine: What computes energies: a name in the table of engines, or an engine. Without parameter derivatives
+            of its own, derivatives of the objective are differences.
         parameters: The force field's parameters with other bounds, fixed marks or ties.
         regularization: Strength of an L2 tether to the start, in units of the parameters' scales; 0 for none.
 
@@ -80,7 +82,7 @@ class ForceFieldObjective(AbstractObjective):
         molecules: Sequence[Molecule],
         references: Mapping[str, float | None] | Iterable[str] | None = None,
         *,
-        engine: str = "jax",
+        engine: str | AbstractEngine = "jax",
         parameters: Parameters | None = None,
         regularization: float = 0.0,
     ) -> None:
@@ -94,8 +96,10 @@ class ForceFieldObjective(AbstractObjective):
             )
         self._parameters = force_field.parameters if parameters is None else checked_parameters(force_field, parameters)
         self._factors = force_field.internal_factors
-        chosen = ENGINES[engine]()
-        self.models = tuple(MoleculeModel(entry, chosen.system(entry, force_field)) for entry in self.molecules)
+        chosen = ENGINES[engine]() if isinstance(engine, str) else engine
+        self._has_derivatives = chosen.traits.has_parameter_derivatives
+        systems = chosen.systems(self.molecules, force_field)
+        self.models = tuple(MoleculeModel(*entry) for entry in zip(self.molecules, systems, strict=True))
         self.tolerances = checked_tolerances(DEFAULT_REFERENCES if references is None else references)
         self.blocks = tuple(
             ReferenceBlock(index, category, REFERENCES[category](model), tolerance)
@@ -110,7 +114,7 @@ class ForceFieldObjective(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return ObjectiveTraits(has_residuals=True, has_derivatives=True)
+        return ObjectiveTraits(has_residuals=True, has_derivatives=self._has_derivatives)
 
     def initial_state(self) -> tuple[MoleculeState, ...]:
         return tuple(model.initial_state for model in self.models)

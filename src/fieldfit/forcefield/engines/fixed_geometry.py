@@ -67,6 +67,7 @@ class FixedGeometry:
 
     def __init__(self, system: System, x: Matrix) -> None:
         self.system = system
+        self._x = x
         self._coordinates = system.coordinates(x)
         self._values = system.padded_values(self._coordinates)
         self._n = 3 * system.n_atoms
@@ -94,6 +95,10 @@ class FixedGeometry:
         hessian[places] = elements
         hessian[mirrored] = elements
         return hessian.reshape(self._n, self._n)
+
+    def third_along(self, p: Vector, directions: Matrix) -> Matrix:
+        """Return the gradients of v^T H v for fixed directions v, see `System.third_along`."""
+        return self.system.third_along(self._x, p, directions)
 
     def diagonal_projector(self, v: Matrix) -> Projector:
         """Prepare v_i^T H v_i for fixed directions v, given as columns, shape (3 atoms, m)."""

@@ -18,7 +18,7 @@ import scipy.optimize
 from fieldfit.errors import EvaluationError
 from fieldfit.forcefield.eigenmatrix import Eigenmatrix
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry, TermVector
-from fieldfit.forcefield.engines.jax import JaxEngine
+from fieldfit.forcefield.engines.jax import JaxEngine, System
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.vibrations import normal_modes
@@ -51,8 +51,9 @@ def hessian_fit(
     x = space.start.copy()
     x[chosen] = 0.0
     blocks, targets = [], []
-    for molecule in molecules:
-        eigenmatrix, terms = _linear_model(molecule, force_field, space.physical(x))
+    systems = JaxEngine().systems(molecules, force_field)
+    for molecule, system in zip(molecules, systems, strict=True):
+        eigenmatrix, terms = _linear_model(molecule, system, space.physical(x) * force_field.internal_factors)
         blocks.append(space.chain(eigenmatrix.jacobian(terms) * force_field.internal_factors)[:, chosen])
         targets.append(eigenmatrix.target - eigenmatrix.elements(terms))
     x[chosen] = _least_squares(
@@ -78,10 +79,10 @@ def _least_squares(matrix: Matrix, target: Vector, lower: Vector, upper: Vector)
     return x
 
 
-def _linear_model(molecule: Molecule, force_field: ForceField, values: np.ndarray) -> tuple[Eigenmatrix, TermVector]:
+def _linear_model(molecule: Molecule, system: System, p: Vector) -> tuple[Eigenmatrix, TermVector]:
     """Return the eigenmatrix of a molecule and its term vector with all fitted constants at zero."""
     record = molecule.record
-    geometry = FixedGeometry(JaxEngine().system(molecule, force_field), record.coordinates)
+    geometry = FixedGeometry(system, record.coordinates)
     modes = normal_modes(molecule.qm_hessian, record.coordinates, record.masses)
     eigenmatrix = Eigenmatrix(geometry, modes, record.masses)
-    return eigenmatrix, geometry.term_vector(values * force_field.internal_factors)
+    return eigenmatrix, geometry.term_vector(p)

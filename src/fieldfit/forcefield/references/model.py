@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -20,8 +21,8 @@ from jaxtyping import Int
 
 from fieldfit.errors import EvaluationError, MoleculeError
 from fieldfit.forcefield.eigenmatrix import FLOOR, Eigenmatrix
-from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry, TermVector
-from fieldfit.forcefield.engines.jax import System
+from fieldfit.forcefield.engines.engine import AbstractSystem
+from fieldfit.forcefield.engines.evaluated_geometry import fix_geometry
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.relaxation import RelaxedGeometry, complement, relax, response
 from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
@@ -58,7 +59,7 @@ class MoleculeModel:
         MoleculeError: The record has no Hessian.
     """
 
-    def __init__(self, molecule: Molecule, system: System, *, floor: float = FLOOR) -> None:
+    def __init__(self, molecule: Molecule, system: AbstractSystem, *, floor: float = FLOOR) -> None:
         record = molecule.record
         self.molecule = molecule
         self.system = system
@@ -77,9 +78,9 @@ class MoleculeModel:
         return internal_coordinates(self.molecule)
 
     @cached_property
-    def qm_geometry(self) -> FixedGeometry:
-        """The system at the QM geometry."""
-        return FixedGeometry(self.system, self.molecule.record.coordinates)
+    def qm_geometry(self) -> Any:
+        """The system at the QM geometry: a `FixedGeometry` or an `EvaluatedGeometry`."""
+        return fix_geometry(self.system, self.molecule.record.coordinates)
 
     @cached_property
     def eigenmatrix(self) -> Eigenmatrix:
@@ -107,8 +108,8 @@ class MoleculeEvaluation:
         self._state = state
 
     @cached_property
-    def terms(self) -> TermVector:
-        """Derivatives of the terms at the QM geometry."""
+    def terms(self) -> Any:
+        """What `qm_geometry` computes its answers from at these parameters."""
         return self.model.qm_geometry.term_vector(self.p)
 
     @cached_property
@@ -139,13 +140,13 @@ class MoleculeEvaluation:
         return found
 
     @cached_property
-    def minimum_geometry(self) -> FixedGeometry:
-        """The system at the minimum."""
-        return FixedGeometry(self.model.system, self.minimum.x)
+    def minimum_geometry(self) -> Any:
+        """The system at the minimum: a `FixedGeometry` or an `EvaluatedGeometry`."""
+        return fix_geometry(self.model.system, self.minimum.x)
 
     @cached_property
-    def minimum_terms(self) -> TermVector:
-        """Derivatives of the terms at the minimum."""
+    def minimum_terms(self) -> Any:
+        """What `minimum_geometry` computes its answers from at these parameters."""
         return self.minimum_geometry.term_vector(self.p)
 
     @cached_property

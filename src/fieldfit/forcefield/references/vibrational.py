@@ -42,7 +42,7 @@ class Frequency(AbstractReference):
         weights = 1.0 / np.sqrt(np.repeat(evaluation.model.masses, 3))[:, None]
         directions = evaluation.modes.modes[:, chosen] * weights
         fixed = evaluation.minimum_geometry.diagonal_projector(directions).jacobian(evaluation.minimum_terms)
-        third = evaluation.model.system.third_along(evaluation.minimum.x, evaluation.p, directions)
+        third = evaluation.minimum_geometry.third_along(evaluation.p, directions)
         slopes = smooth_wavenumber_slope(evaluation.modes.eigenvalues[chosen])
         return slopes[:, None] * (fixed + third @ evaluation.response)
 

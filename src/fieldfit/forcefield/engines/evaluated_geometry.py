@@ -1,0 +1,68 @@
+"""A molecule at a geometry that does not move, in an engine that gives energies, gradients and Hessians only.
+
+It answers what `FixedGeometry` answers, without derivatives with respect to the parameters, by one evaluation of the
+system per set of parameters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fieldfit.forcefield.engines.engine import AbstractSystem, Local
+from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
+from fieldfit.forcefield.engines.jax import System
+from fieldfit.typing import Matrix, Vector
+
+
+class EvaluatedGeometry:
+    """Gradient, Hessian and eigenmatrix of a system at one geometry, as functions of the parameters.
+
+    Args:
+        system: The molecule in its engine.
+        x: Coordinates [A], shape (atoms, 3).
+    """
+
+    def __init__(self, system: AbstractSystem, x: Matrix) -> None:
+        self.system = system
+        self._x = x
+
+    def term_vector(self, p: Vector) -> Local:
+        """Return energy, gradient and Hessian at parameters p in internal units."""
+        return self.system.local(self._x, p)
+
+    def gradient(self, terms: Local) -> Vector:
+        """Return the gradient [kcal/mol/A], shape (3 atoms,)."""
+        return terms.gradient
+
+    def hessian(self, terms: Local) -> Matrix:
+        """Return the Hessian [kcal/mol/A^2], shape (3 atoms, 3 atoms)."""
+        return terms.hessian
+
+    def full_projector(self, v: Matrix) -> HessianProjector:
+        """Prepare v_i^T H v_j, i <= j row by row, for fixed directions v, given as columns, shape (3 atoms, m)."""
+        return HessianProjector(v)
+
+
+class HessianProjector:
+    """Elements of a Hessian along fixed directions.
+
+    Args:
+        v: Directions as columns, shape (3 atoms, m).
+    """
+
+    def __init__(self, v: Matrix) -> None:
+        self._v = v
+
+    def elements(self, terms: Local) -> Vector:
+        """Return v_i^T H v_j, i <= j row by row, shape (elements,)."""
+        return (self._v.T @ terms.hessian @ self._v)[np.triu_indices(self._v.shape[1])]
+
+
+def fix_geometry(system: AbstractSystem, x: Matrix) -> FixedGeometry | EvaluatedGeometry:
+    """Prepare a system at a geometry, with derivatives with respect to the parameters where its engine has them.
+
+    Args:
+        system: The molecule in its engine.
+        x: Coordinates [A], shape (atoms, 3).
+    """
+    return FixedGeometry(system, x) if isinstance(system, System) else EvaluatedGeometry(system, x)
