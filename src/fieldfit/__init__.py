@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fieldfit._version import __version__
 
 if TYPE_CHECKING:
+    from fieldfit.compilation import use_compilation_cache
     from fieldfit.objectives import FunctionObjective, Goal, ObjectiveFunction, Prior, ScalarObjective
     from fieldfit.optimizers.basin_hopping import BasinHoppingOptimizer
     from fieldfit.optimizers.choice import fit
@@ -54,6 +55,7 @@ _HOMES = {
     "compute_sensitivity": "fieldfit.problem.sensitivity",
     "fit": "fieldfit.optimizers.choice",
     "make_optimizer": "fieldfit.optimizers.names",
+    "use_compilation_cache": "fieldfit.compilation",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "compute_sensitivity",
     "fit",
     "make_optimizer",
+    "use_compilation_cache",
 ]
 
 

@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(options: argparse.Namespace) -> int:
     from fieldfit.cli.fit import run_fit
+    from fieldfit.compilation import use_compilation_cache
 
+    use_compilation_cache()
     return run_fit(options.settings, output=options.output, is_quiet=options.quiet, calibrates=options.calibrate)
 
 

@@ -344,16 +344,11 @@ def _energy(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
 def _gradient(groups: tuple[Group, ...], x: Array, p: Array) -> Array:
     gradient = jnp.zeros(x.size)
     for group in groups:
-        found = jax.vmap(functools.partial(_term_slopes_in_space, group.form))(
-            x[group.atoms], p[group.pointers], group.constants
-        )
-        gradient = gradient.at[cartesian_rows(group.atoms)].add(found * group.weights[:, None])
+        found = jax.vmap(functools.partial(_term_coordinates, group.form))(x[group.atoms], group.constants)
+        f_q = jax.vmap(jax.grad(group.form.energy))(found.q, p[group.pointers], group.constants)
+        slopes = jnp.einsum("td,tdi->ti", f_q * group.weights[:, None], found.b)
+        gradient = gradient.at[cartesian_rows(group.atoms)].add(slopes)
     return gradient
-
-
-def _term_slopes_in_space(form: Form, x: Array, p: Array, s: Array) -> Array:
-    """Return the gradient of one term, shape (3 a,)."""
-    return jax.grad(lambda y: _term_energy(form, y, p, s))(x).ravel()
 
 
 @in_double_precision
