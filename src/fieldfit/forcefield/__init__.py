@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fieldfit.forcefield.building import build_force_field
     from fieldfit.forcefield.fitting import ForceFieldObjective
-    from fieldfit.forcefield.force_field import ForceField, Row
+    from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
     from fieldfit.forcefield.formats import write
     from fieldfit.forcefield.initial_guess import estimate_force_constants
     from fieldfit.forcefield.molecule import Molecule, QMRecord
@@ -24,6 +24,7 @@ _HOMES = {
     "ForceField": "fieldfit.forcefield.force_field",
     "ForceFieldObjective": "fieldfit.forcefield.fitting",
     "Molecule": "fieldfit.forcefield.molecule",
+    "Nonbonded": "fieldfit.forcefield.force_field",
     "QMRecord": "fieldfit.forcefield.molecule",
     "Row": "fieldfit.forcefield.force_field",
     "build_force_field": "fieldfit.forcefield.building",
@@ -40,6 +41,7 @@ __all__ = [
     "ForceField",
     "ForceFieldObjective",
     "Molecule",
+    "Nonbonded",
     "QMRecord",
     "Row",
     "build_force_field",
