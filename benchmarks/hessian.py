@@ -1,10 +1,13 @@
-"""Time the Hessian and the Jacobian of the diagonal eigenmatrix against whole-molecule automatic differentiation.
+"""Time Hessians and their parameter Jacobians against whole-molecule AD and differences by OpenMM.
 
-    python benchmarks/hessian.py [--carbons 20]
+    python benchmarks/hessian.py [--atoms 20 60 120 250] [--whole-jacobian 60]
 
-The molecule is an all-anti alkane of standard bond lengths, made here. Both sides get the same energy function,
-parameters and geometry, are compiled first, and are timed in the same run; the ratio is what counts, because machines
-differ.
+The molecules are all-anti alkanes, made here, with an MM3 valence field, stretch-bends, Lennard-Jones pairs and
+charges; types come from the graph, so parameters are as many as in a real fit. All sides get the same energy function,
+parameters and geometry, are compiled first, and are timed in the same run; the ratios are what counts, because
+machines differ. "Hessian" is that of a new geometry, "fixed" that of new parameters at a known geometry; the Jacobian
+is that of the whole Hessian with respect to all parameters. AD of the whole molecule computes it only up to
+--whole-jacobian atoms, since time and memory grow too fast.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 
 import jax
 import numpy as np
 
-from fieldfit.forcefield import QMRecord, build_force_field, perceive
+from fieldfit.forcefield import Nonbonded, QMRecord, Row, build_force_field, perceive
 from fieldfit.forcefield.elements import isotope_mass
 from fieldfit.forcefield.engines import jax as engine
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
-from fieldfit.forcefield.vibrations import normal_modes
+from fieldfit.forcefield.engines.openmm import OpenMMEngine
 from fieldfit.reporting.calibration import calibrate
 
 TETRAHEDRAL = np.arccos(-1.0 / 3.0)
@@ -56,65 +60,82 @@ def seconds(function, *, least=5, duration=0.5):
     return statistics.median(times)
 
 
-def whole_molecule(system, x, directions):
-    """Return functions for the Hessian and the diagonal eigenmatrix's Jacobian by AD of the total energy."""
+def problem(n_atoms):
+    """Return an alkane of about that many atoms with its force field, a distorted geometry and internal parameters."""
+    carbons = round((n_atoms - 2) / 3)
+    molecule = perceive(alkane(carbons))
+    field = build_force_field([molecule], family="mm3", stretch_bend=["*"])
+    rows = list(field.rows)
+    for kind, element in field.elements.items():
+        rows.append(Row("lennard_jones", (kind,), {"radius": {"C": 1.9, "H": 1.4}[element], "epsilon": 0.05}))
+        rows.append(Row("coulomb", (kind,), {"charge": {"C": -0.18, "H": 0.09}[element]}))
+    field = replace(field, rows=tuple(rows), nonbonded=Nonbonded(vdw_14=0.5, charge_14=1.0 / 1.2))
+    generator = np.random.default_rng(0)
+    small = {name: generator.normal() for name in field.parameter_names if name.startswith(("torsion", "stretch-bend"))}
+    field = field.with_values(small)
+    x = molecule.record.coordinates + 0.02 * generator.normal(size=molecule.record.coordinates.shape)
+    return molecule, field, x, field.parameters.flat * field.internal_factors
+
+
+def whole_molecule(system, x):
+    """Return functions for the Hessian and its parameter Jacobian by AD of the total energy."""
     raw = engine._energy.__wrapped__.__wrapped__
-    padding = system._padding
 
     def energy(flat, p):
-        atoms = jax.numpy.concatenate([flat.reshape(-1, 3), padding])
+        atoms = jax.numpy.concatenate([flat.reshape(-1, 3), system._padding])
         return raw(system._groups, atoms, jax.numpy.concatenate([p, np.ones(system._n_padded - len(p))]))
 
     hessian = jax.jit(jax.hessian(energy))
+    jacobian = jax.jit(jax.jacfwd(jax.hessian(energy), 1))
+    return lambda p: hessian(x.ravel(), p), lambda p: jacobian(x.ravel(), p)
 
-    def diagonal(p):
-        return jax.numpy.einsum("im,ij,jm->m", directions, jax.hessian(energy)(x.ravel(), p), directions)
 
-    return lambda p: hessian(x.ravel(), p), jax.jit(jax.jacfwd(diagonal))
+def row(n_atoms, *, whole_jacobian):
+    """Measure one molecule and print its line."""
+    molecule, field, x, p = problem(n_atoms)
+    system = engine.JaxEngine().system(molecule, field)
+    geometry = FixedGeometry(system, x)
+    openmm = OpenMMEngine("Reference").system(molecule, field)
+    times = {
+        "hessian": seconds(lambda: system.local(x, p)),
+        "fixed": seconds(lambda: geometry.hessian(geometry.term_vector(p))),
+        "jacobian": seconds(lambda: geometry.hessian_jacobian(geometry.term_vector(p))),
+    }
+    with jax.enable_x64(True):
+        ad_hessian, ad_jacobian = whole_molecule(system, x)
+        reference = np.asarray(ad_hessian(p))
+        times["ad hessian"] = seconds(lambda: ad_hessian(p), least=3)
+        if molecule.n_atoms <= whole_jacobian:
+            expected = np.asarray(ad_jacobian(p)).reshape(-1, p.size)
+            found = geometry.hessian_jacobian(geometry.term_vector(p)).toarray()
+            assert np.max(np.abs(expected - found)) < 1e-6 * np.max(np.abs(expected))
+            times["ad jacobian"] = seconds(lambda: ad_jacobian(p), least=3)
+    begin = time.perf_counter()
+    differenced = openmm.local(x, p).hessian
+    times["openmm"] = time.perf_counter() - begin
+    difference = np.max(np.abs(system.local(x, p).hessian - reference))
+    off = np.max(np.abs(differenced - reference))
+    cells = [f"{molecule.n_atoms:6d} {p.size:6d} {sum(len(t.atoms) for t in system.terms):7d}"]
+    for name in ("hessian", "fixed", "jacobian", "ad hessian", "ad jacobian", "openmm"):
+        cells.append(f"{1e3 * times[name]:11.2f}" if name in times else f"{'-':>11s}")
+    cells.append(f"{times['ad hessian'] / times['hessian']:8.1f} {times['openmm'] / times['hessian']:8.0f}")
+    cells.append(f"{times['ad jacobian'] / times['jacobian']:8.0f}" if "ad jacobian" in times else f"{'-':>8s}")
+    print(" ".join(cells), f"{difference:9.1e} {off:9.1e}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--carbons", type=int, default=19)
-    carbons = parser.parse_args().carbons
-    # Types from the graph of a chain are all different from end to middle: the many parameters of a real fit.
-    molecule = perceive(alkane(carbons))
-    field = build_force_field([molecule])
-    generator = np.random.default_rng(0)
-    field = field.with_values(
-        {name: generator.normal() for name in field.parameters.names if name.startswith("torsion")}
-    )
-    p = field.parameters.flat * field.internal_factors
-    x = molecule.record.coordinates + 0.02 * generator.normal(size=molecule.record.coordinates.shape)
-    system = engine.JaxEngine().system(molecule, field)
-    geometry = FixedGeometry(system, x)
-    modes = normal_modes(geometry.hessian(geometry.term_vector(p)), x, molecule.record.masses)
-    directions = modes.modes / np.sqrt(np.repeat(molecule.record.masses, 3))[:, None]
-    projector = geometry.diagonal_projector(directions)
-
+    parser.add_argument("--atoms", type=int, nargs="+", default=[20, 60, 120, 250])
+    parser.add_argument("--whole-jacobian", type=int, default=60)
+    options = parser.parse_args()
     print(calibrate())
-    print(f"{molecule.n_atoms} atoms, {sum(len(t.atoms) for t in system.terms)} terms, {p.size} parameters")
-    with jax.enable_x64(True):
-        ad_hessian, ad_jacobian = whole_molecule(system, x, directions)
-        begin = time.perf_counter()
-        reference = np.asarray(ad_hessian(p))
-        compile_hessian = time.perf_counter() - begin
-        begin = time.perf_counter()
-        reference_jacobian = np.asarray(ad_jacobian(p))
-        compile_jacobian = time.perf_counter() - begin
-        slow = seconds(lambda: ad_hessian(p)), seconds(lambda: ad_jacobian(p))
-    fast = (
-        seconds(lambda: geometry.hessian(geometry.term_vector(p))),
-        seconds(lambda: projector.jacobian(geometry.term_vector(p))),
-    )
-    errors = (
-        np.max(np.abs(geometry.hessian(geometry.term_vector(p)) - reference)),
-        np.max(np.abs(projector.jacobian(geometry.term_vector(p)) - reference_jacobian)),
-    )
-    print(f"{'quantity':34s} {'jax.hessian':>12s} {'fieldfit':>12s} {'ratio':>8s} {'difference':>11s}")
-    for name, a, b, error in zip(("Hessian", "Jacobian of diagonal eigenmatrix"), slow, fast, errors, strict=True):
-        print(f"{name:34s} {1e3 * a:9.2f} ms {1e3 * b:9.3f} ms {a / b:8.0f} {error:11.1e}")
-    print(f"compilation and first call by jax.hessian: {compile_hessian:.1f} s, {compile_jacobian:.1f} s")
+    print("times in ms; ratios: AD Hessian / Hessian, OpenMM / Hessian, AD Jacobian / Jacobian")
+    names = ("Hessian", "fixed", "Jacobian", "AD Hessian", "AD Jacob.", "OpenMM")
+    ratios = ("AD", "OpenMM", "AD Jac.")
+    heads = [f"{'atoms':>6s} {'params':>6s} {'terms':>7s}", *(f"{name:>11s}" for name in names)]
+    print(" ".join([*heads, *(f"{name:>8s}" for name in ratios), f"{'error':>9s} {'OpenMM':>9s}"]))
+    for n_atoms in options.atoms:
+        row(n_atoms, whole_jacobian=options.whole_jacobian)
 
 
 if __name__ == "__main__":

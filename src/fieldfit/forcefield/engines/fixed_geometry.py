@@ -96,6 +96,18 @@ class FixedGeometry:
         hessian[mirrored] = elements
         return hessian.reshape(self._n, self._n)
 
+    def hessian_jacobian(self, terms: TermVector) -> scipy.sparse.csr_array:
+        """Return the derivatives of the Hessian with respect to the parameters, shape ((3 atoms)^2, parameters)."""
+        places, mirrored, upper = self._hessian_map
+        packed: Any = upper @ terms.jacobian
+        elements = packed.tocoo()
+        row, column = elements.row, elements.col
+        is_off_diagonal = places[row] != mirrored[row]
+        rows = np.concatenate([places[row], mirrored[row][is_off_diagonal]])
+        columns = np.concatenate([column, column[is_off_diagonal]])
+        values = np.concatenate([elements.data, elements.data[is_off_diagonal]])
+        return _sparse(values, rows, columns, (self._n * self._n, self.system.n_parameters))
+
     def third_along(self, p: Vector, directions: Matrix) -> Matrix:
         """Return the gradients of v^T H v for fixed directions v, see `System.third_along`."""
         return self.system.third_along(self._x, p, directions)
