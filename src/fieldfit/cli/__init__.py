@@ -49,8 +49,21 @@ def _parser() -> argparse.ArgumentParser:
         description="List every optimizer by the name that settings files and Python take, with what it works on, the "
         "derivatives it uses, whether it keeps bounds, and how far it looks.",
     )
-    methods.add_argument("--markdown", action="store_true", help="write a Markdown table")
     methods.set_defaults(run=_methods)
+    engines = commands.add_parser(
+        "engines",
+        help="list the programs that compute energies and what they can",
+        description="List every engine by name, with the functional forms and derivatives that it computes.",
+    )
+    engines.set_defaults(run=_engines)
+    forms = commands.add_parser(
+        "forms",
+        help="list the functional forms and their parameters",
+        description="List every functional form by name, with its energy, parameters, units and default bounds.",
+    )
+    forms.set_defaults(run=_forms)
+    for listing in (methods, engines, forms):
+        listing.add_argument("--markdown", action="store_true", help="write a Markdown table")
     return parser
 
 
@@ -66,4 +79,18 @@ def _methods(options: argparse.Namespace) -> int:
     from fieldfit.optimizers.capabilities import capability_table
 
     sys.stdout.write(capability_table(markdown=options.markdown) + "\n")
+    return 0
+
+
+def _engines(options: argparse.Namespace) -> int:
+    from fieldfit.forcefield.engines.capabilities import engine_table
+
+    sys.stdout.write(engine_table(markdown=options.markdown) + "\n")
+    return 0
+
+
+def _forms(options: argparse.Namespace) -> int:
+    from fieldfit.forcefield.forms.overview import form_table
+
+    sys.stdout.write(form_table(markdown=options.markdown) + "\n")
     return 0

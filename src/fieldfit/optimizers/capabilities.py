@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fieldfit.optimizers import OPTIMIZERS
 from fieldfit.optimizers.names import make_optimizer
 from fieldfit.problem import AbstractOptimizer, Traits
+from fieldfit.tables import write_table
 
 METHOD_TABLES = {
     "scipy": "fieldfit.optimizers.scipy_methods:METHODS",
@@ -39,14 +40,7 @@ def capability_table(*, markdown: bool = False) -> str:
     Args:
         markdown: Whether to write a table for the documentation rather than for a terminal.
     """
-    rows = [COLUMNS, *(_row(name, make_optimizer(name)) for name in method_names())]
-    if markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n".join([lines[0], "|" + "---|" * len(COLUMNS), *lines[1:]])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return write_table([COLUMNS, *(_row(name, make_optimizer(name)) for name in method_names())], markdown=markdown)
 
 
 def _row(name: str, optimizer: AbstractOptimizer) -> tuple[str, ...]:

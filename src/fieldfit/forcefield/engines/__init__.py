@@ -4,7 +4,10 @@ from fieldfit.registry import Registry
 
 ENGINES = Registry(
     "engine",
-    {"jax": "fieldfit.forcefield.engines.jax:JaxEngine"},
+    {
+        "jax": "fieldfit.forcefield.engines.jax:JaxEngine",
+        "openmm": "fieldfit.forcefield.engines.openmm:OpenMMEngine",
+    },
     group="fieldfit.engines",
 )
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Array, Float
+
 DEGREE = math.pi / 180.0
+
+Scalar = Float[Array, ""] | float
+"""What an energy is made of: one number, traced or not."""
+
+Scalars = Float[Array, " _"] | Sequence[Scalar]
+"""What an energy takes: an array, or as many separate numbers when another engine wants its formula."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,9 @@ class Form:
         coordinates: Its internal coordinates.
         columns: Its own parameters.
         energy: `energy(q, p, s)` [kcal/mol] of coordinates q, parameters p (own ones of every site, then borrowed;
-            internal units) and constants s (those of the row at every site, then assigned ones), each a sequence of
-            scalars; traced by JAX, smooth.
+            internal units) and constants s (those of the row at every site, then assigned ones). Each is an array or a
+            sequence of scalars, so it is unpacked or indexed and nothing else; traced by JAX, smooth, and made of
+            scalar functions only, since other engines read the formula off the trace.
         borrowed: Parameters of other interactions that it uses.
         constants: Names of the numbers per row that are never fitted.
         sites: The tuples of the form's atoms whose rows supply its own parameters. One site of all atoms unless said
