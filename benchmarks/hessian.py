@@ -22,8 +22,9 @@ import numpy as np
 
 from fieldfit.forcefield import Nonbonded, QMRecord, Row, build_force_field, perceive
 from fieldfit.forcefield.elements import isotope_mass
-from fieldfit.forcefield.engines import jax as engine
+from fieldfit.forcefield.engines import jax_programs
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
+from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.engines.openmm import OpenMMEngine
 from fieldfit.reporting.calibration import calibrate
 
@@ -79,7 +80,7 @@ def problem(n_atoms):
 
 def whole_molecule(system, x):
     """Return functions for the Hessian and its parameter Jacobian by AD of the total energy."""
-    raw = engine._energy.__wrapped__.__wrapped__
+    raw = jax_programs.total_energy.__wrapped__.__wrapped__
 
     def energy(flat, p):
         atoms = jax.numpy.concatenate([flat.reshape(-1, 3), system._padding])
@@ -93,7 +94,7 @@ def whole_molecule(system, x):
 def row(n_atoms, *, whole_jacobian):
     """Measure one molecule and print its line."""
     molecule, field, x, p = problem(n_atoms)
-    system = engine.JaxEngine().system(molecule, field)
+    system = JaxEngine().system(molecule, field)
     geometry = FixedGeometry(system, x)
     openmm = OpenMMEngine("Reference").system(molecule, field)
     times = {

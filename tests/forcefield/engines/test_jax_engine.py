@@ -13,12 +13,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.building import build_force_field
-from fieldfit.forcefield.engines import ENGINES
-from fieldfit.forcefield.engines import jax as engine
+from fieldfit.forcefield.engines import ENGINES, jax_programs
+from fieldfit.forcefield.engines import jax as jax_module
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
-from fieldfit.forcefield.engines.jax import JaxEngine, System, internal_values, size_class
+from fieldfit.forcefield.engines.jax import JaxEngine, System
+from fieldfit.forcefield.engines.jax_programs import internal_values, size_class
 from fieldfit.forcefield.force_field import ForceField
-from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.topology import measure, perceive
 from molecules import bare_record, central_differences, internal_parameters, propyne
 
@@ -116,7 +116,7 @@ def test_gradient_and_hessian_are_those_of_automatic_differentiation(water) -> N
         padded, parameters = system._pad_atoms(x), system._pad_parameters(p)
 
         def energy(y):
-            return engine._energy.__wrapped__(system._groups, y.reshape(padded.shape), parameters)
+            return jax_programs.total_energy.__wrapped__(system._groups, y.reshape(padded.shape), parameters)
 
         gradient = np.asarray(jax.grad(energy)(padded.ravel()))[: x.size]
         hessian = np.asarray(jax.jit(jax.hessian(energy))(padded.ravel()))[: x.size, : x.size]
@@ -201,7 +201,7 @@ def test_padding_changes_nothing(monkeypatch) -> None:
         return [np.asarray(entry) for entry in found]
 
     expected = numbers(system)
-    monkeypatch.setattr(engine, "size_class", lambda count: count + 3)
+    monkeypatch.setattr(jax_module, "size_class", lambda count: count + 3)
     # Sums over more zeros may be ordered differently.
     for wanted, found in zip(expected, numbers(System(3, system.terms, system.n_parameters)), strict=True):
         assert wanted.shape == found.shape
@@ -241,8 +241,8 @@ def test_the_order_of_the_atoms_does_not_matter(molecule, field, system, x, p, o
 
 def test_molecules_of_one_size_class_share_one_program(molecule, field, system, x, p) -> None:
     def count() -> int:
-        names = ("_energy", "_local", "_third", "_coordinates", "_term_values", "_term_slopes")
-        functions = [getattr(engine, name) for name in names]
+        names = ("total_energy", "total_local", "total_third", "term_coordinates", "term_values", "term_slopes")
+        functions = [getattr(jax_programs, name) for name in names]
         return sum(function.__wrapped__._cache_size() for function in functions)
 
     def run(other: System, at: np.ndarray) -> None:
@@ -275,7 +275,7 @@ def test_one_program_serves_another_number_of_terms_of_the_same_class() -> None:
         field = ForceField("chain", tuple(row for row in built.rows if row.kind != "torsion"), built.elements)
         system = JaxEngine().system(chain, field)
         assert np.isfinite(system.local(chain.record.coordinates, internal_parameters(field)).energy)
-        sizes.append(engine._local.__wrapped__._cache_size())
+        sizes.append(jax_programs.total_local.__wrapped__._cache_size())
     assert sizes[0] == sizes[1]
 
 
@@ -325,8 +325,3 @@ def test_a_force_field_of_another_molecule_is_refused(molecule) -> None:
     other = perceive(propyne())
     with pytest.raises(ForceFieldError, match=r"formamide: the bond C\(1\)-N\(2\) has no row"):
         JaxEngine().system(molecule, build_force_field([other]))
-
-
-def test_every_form_has_a_test_here(field) -> None:
-    covered = {row.form for row in field.rows} | {"harmonic_bond", "harmonic_angle", "linear_bend"}
-    assert covered == set(FORMS)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fieldfit.forcefield.engines.jax import System, TermCoordinates, cartesian_rows
+from fieldfit.forcefield.engines.jax import System
+from fieldfit.forcefield.engines.jax_programs import TermCoordinates, cartesian_rows
 from fieldfit.typing import Matrix, Vector
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fieldfit.forcefield.engines.jax import internal_values
+from fieldfit.forcefield.engines.jax_programs import internal_values
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
 from fieldfit.forcefield.references.reference import AbstractReference
