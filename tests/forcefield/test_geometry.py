@@ -157,9 +157,9 @@ def test_site_distance_with_offsets_zero_is_the_distance():
 
 
 def test_site_distance_of_two_bonds_on_a_line_is_shortened_by_both_offsets():
-    # C-H ... H-C along x: the sites of the hydrogens move apart by 0.077 A each.
+    # C-H ... H-C along x, 1.1 A long: the sites of the hydrogens move apart by 0.077 of that each.
     x = np.array([[1.1, 0.0, 0.0], [0.0, 0.0, 0.0], [3.1, 0.0, 0.0], [4.2, 0.0, 0.0]])
-    assert float(VALUES["site distance"](x, -0.077, -0.077)) == pytest.approx(2.0 + 2 * 0.077, rel=1e-14)
+    assert float(VALUES["site distance"](x, -0.077, -0.077)) == pytest.approx(2.0 + 2 * 0.077 * 1.1, rel=1e-14)
 
 
 def test_site_of_an_atom_without_offset_may_name_itself_as_parent():
@@ -175,7 +175,7 @@ def test_site_of_an_atom_without_offset_may_name_itself_as_parent():
 def test_site_distance_of_atoms_bonded_to_each_other_is_that_of_the_shifted_hydrogen():
     # The parent of the hydrogen is the other atom of the pair: its site lies on the line between them.
     H, C, N = np.array([0.0, 0.0, 1.1]), np.zeros(3), np.array([1.4, 0.0, 0.0])
-    assert float(VALUES["site distance"](np.stack([H, C, C, N]), -0.077, 0.0)) == pytest.approx(1.1 - 0.077, rel=1e-14)
+    assert float(VALUES["site distance"](np.stack([H, C, C, N]), -0.077, 0.0)) == pytest.approx(0.923 * 1.1, rel=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def wilson_angle(x):
 
 
 def site_distance(x, offset_i, offset_j):
-    return length(x[0] + offset_i * unit(x[0] - x[1]) - x[2] - offset_j * unit(x[2] - x[3]))
+    return length(x[0] + offset_i * (x[0] - x[1]) - x[2] - offset_j * (x[2] - x[3]))
 
 
 def dipole_coupling(x):

@@ -7,6 +7,7 @@ ENGINES = Registry(
     {
         "jax": "fieldfit.forcefield.engines.jax:JaxEngine",
         "openmm": "fieldfit.forcefield.engines.openmm:OpenMMEngine",
+        "tinker": "fieldfit.forcefield.engines.tinker:TinkerEngine",
     },
     group="fieldfit.engines",
 )

@@ -1,12 +1,12 @@
 """Coordinates of two bonds that need not share atoms: distance of shifted sites, coupling of bond dipoles.
 
-**Site distance.** MM3 puts the centre of the van der Waals forces of a hydrogen not at its nucleus but on its bond,
-closer to the parent (Allinger, Yuh, Lii 1989, doi:10.1021/ja00205a001). The site of an atom at x with parent p is s = x
-+ o e with e = (x - p) / |x - p| and an offset o, negative towards the parent; atoms that are not shifted have o = 0,
-and any parent, even themselves. The vector of two sites is D = R + o_i e_i - o_j e_j with R = x_i - x_j. Its length q,
-direction n and the curvature K(n) of a direction (see `coordinate`) give, with L = dD/dx,
+**Site distance.** MM3 puts the centre of the van der Waals forces of a hydrogen not at its nucleus but on its bond, at
+0.923 of its length (Allinger, Yuh, Lii 1989, doi:10.1021/ja00205a001). The site of an atom at x with parent p is s = x
++ o (x - p), with an offset o that is a fraction of the bond, negative towards the parent: -0.077. Atoms that are not
+shifted have o = 0, and any parent, even themselves. The vector of two sites is D = sum_k a_k x_k with the coefficients
+a = (1 + o_i, -o_i, -1 - o_j, o_j). Its length q and direction n give
 
-    b = L^T n,        C = (L^T L - b b^T) / q + o_i K_i(n) - o_j K_j(n).
+    b_k = a_k n,        C_kl = a_k a_l (I - n n^T) / q.
 
 **Dipole coupling.** Two dipoles along unit vectors u1 and u2, R apart, interact as q = u1^T M u2 with M = I / r^3 - 3 R
 R^T / r^5. With a = u1 . R, b = u2 . R and c = u1 . u2,
@@ -40,35 +40,26 @@ def site_distance(x: Float[Array, "4 3"], offset_i: Float[Array, ""], offset_j: 
 
     Args:
         x: Positions of i, its parent, j and its parent [A].
-        offset_i: Shift of the site of i along the bond, away from the parent [A].
+        offset_i: Shift of the site of i along the bond, away from the parent, as a fraction of the bond.
         offset_j: That of j.
     """
-    shift = offset_i * _direction(x[0] - x[1])[0] - offset_j * _direction(x[2] - x[3])[0]
-    return jnp.linalg.norm(x[0] - x[2] + shift)
+    return jnp.linalg.norm(_coefficients(offset_i, offset_j) @ x)
 
 
 def site_distance_derivatives(
     x: Float[Array, "4 3"], offset_i: Float[Array, ""], offset_j: Float[Array, ""]
 ) -> Derivatives:
     """Return the distance of the sites of two atoms with b and C; see `site_distance`."""
-    (e, r), (f, s) = _direction(x[0] - x[1]), _direction(x[2] - x[3])
-    D = x[0] - x[2] + offset_i * e - offset_j * f
+    a = _coefficients(offset_i, offset_j)
+    D = a @ x
     q = jnp.linalg.norm(D)
     n = D / q
-    E, F = offset_i / r * projector(e), offset_j / s * projector(f)
-    L = jnp.concatenate([jnp.eye(3) + E, -E, -jnp.eye(3) - F, F], axis=1)
-    K, M = offset_i / r**2 * curvature_of_direction(e, n), -offset_j / s**2 * curvature_of_direction(f, n)
-    Z = jnp.zeros((3, 3))
-    turning = jnp.block([[K, -K, Z, Z], [-K, K, Z, Z], [Z, Z, M, -M], [Z, Z, -M, M]])
-    b = n @ L
-    return Derivatives(q, b, (L.T @ L - jnp.outer(b, b)) / q + turning)
+    return Derivatives(q, jnp.kron(a, n), jnp.kron(jnp.outer(a, a), projector(n) / q))
 
 
-def _direction(u: Float[Array, "3"]) -> tuple[Float[Array, "3"], Float[Array, ""]]:
-    """Return the direction and length of a vector; 0 and 1 if the vector is 0, because an atom is its own parent."""
-    square = jnp.dot(u, u)
-    length = jnp.sqrt(jnp.where(square > 0.0, square, 1.0))
-    return u / length, length
+def _coefficients(offset_i: Float[Array, ""], offset_j: Float[Array, ""]) -> Float[Array, "4"]:
+    """Return the coefficients of the vector between two sites in the positions of the atoms and their parents."""
+    return jnp.stack([1.0 + offset_i, -offset_i, -1.0 - offset_j, offset_j])
 
 
 def dipole_coupling(x: Float[Array, "4 3"]) -> Float[Array, ""]:
