@@ -201,12 +201,12 @@ def test_derivatives_of_an_engine_are_those_of_its_energy(name) -> None:
     molecule = formic_acid()
     full, forms = build_force_field([molecule]), ENGINES[name].traits.forms
     field = dataclasses.replace(full, rows=tuple(row for row in full.rows if forms is None or row.form in forms))
+    x, p, step = displaced(molecule)[0], internal_parameters(field), 1e-4
     try:
         (system,) = ENGINES[name]().systems([molecule], field)
+        found = system.local(x, p)
     except SettingsError as error:
         pytest.skip(str(error))
-    x, p, step = displaced(molecule)[0], internal_parameters(field), 1e-4
-    found = system.local(x, p)
     assert found.energy == pytest.approx(system.energy(x, p), rel=1e-12)
     assert_allclose(found.gradient, system.gradient(x, p), rtol=0.0, atol=1e-9 * np.abs(found.gradient).max())
     for index in (0, 4, 14):
