@@ -59,6 +59,7 @@ SWAPS = {
     "mm3_bend_bend": ([3, 1, 4, 0, 2], [1, 0, 3, 2], []),
     "buckingham": ([2, 3, 0, 1], [2, 3, 0, 1], [1, 0, 2]),
     "buckingham_pair": ([2, 3, 0, 1], [0, 1], [1, 0, 2]),
+    "shifted_charges": ([2, 3, 0, 1], [], [1, 0, 2]),
     "bond_dipoles": ([2, 3, 0, 1], [1, 0], [0]),
     "lennard_jones": ([1, 0], [2, 3, 0, 1], [0]),
     "lennard_jones_geometric": ([1, 0], [2, 3, 0, 1], [0]),
@@ -166,7 +167,7 @@ def test_energy_does_not_feel_from_which_end_a_term_is_read(name):
     x = POINTS[: form.n_atoms]
     backward = list(reversed(range(form.n_atoms))), list(range(len(p))), list(range(len(s)))
     atoms, parameters, constants = SWAPS.get(name, backward)
-    swapped = term_energy(name, x[atoms], p[parameters], s[constants])
+    swapped = term_energy(name, x[atoms], p[np.array(parameters, dtype=int)], s[np.array(constants, dtype=int)])
     assert swapped == pytest.approx(term_energy(name, x, p, s), rel=1e-12)
 
 
@@ -391,10 +392,10 @@ def test_buckingham_has_a_wall_below_a_third_of_its_distance():
 
 
 def test_buckingham_acts_between_shifted_sites():
-    # Two hydrogens 2.5 A apart that point at each other; each site is 0.077 A closer to its parent.
+    # Two hydrogens 2.5 A apart that point at each other; each site is 0.077 of 1.1 A closer to its parent.
     x = np.array([[0.0, 0.0, 0.0], [-1.1, 0.0, 0.0], [2.5, 0.0, 0.0], [3.6, 0.0, 0.0]])
     found = term_energy("buckingham", x, np.array([1.62, 0.02, 1.62, 0.02]), np.array([-0.077, -0.077, 1.0]))
-    assert found == pytest.approx(energy("buckingham_pair", [2.654], [3.24, 0.02], [0.0, 0.0, 1.0]), rel=1e-12)
+    assert found == pytest.approx(energy("buckingham_pair", [2.5 + 0.1694], [3.24, 0.02], [0.0, 0.0, 1.0]), rel=1e-12)
 
 
 def test_bond_dipoles_have_the_energy_of_two_dipoles():

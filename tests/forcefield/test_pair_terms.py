@@ -99,6 +99,27 @@ def test_charges_of_the_molecule_act_where_the_force_field_has_none():
     assert both == pytest.approx(expected.energy, rel=1e-13)
 
 
+def test_charges_act_from_shifted_sites_if_the_force_field_says_so():
+    molecule = replace(chain(3), charges=np.array([0.1, -0.2, 0.3, 0.0, 0.15, -0.25]))
+    field = build_force_field([molecule])
+    rows = [
+        Row("buckingham", (t,), {"radius": 1.9, "epsilon": 0.0}, {"offset": -0.077 if t == "H" else 0.0}) for t in "CH"
+    ]
+    bare = internal(field)
+    field = replace(field, rows=field.rows + tuple(rows), nonbonded=Nonbonded(has_shifted_charges=True))
+    x = molecule.record.coordinates
+    found = JaxEngine().system(molecule, field).energy(x, internal(field))
+    found -= JaxEngine().system(molecule, build_force_field([molecule])).energy(x, bare)
+    sites = x.copy()
+    for h, c in ((3, 0), (4, 1), (5, 2)):
+        sites[h] = x[c] + 0.923 * (x[h] - x[c])
+    pairs, _ = nonbonded_pairs(molecule.n_atoms, molecule.bonds)
+    expected = sum(
+        332.06371 * molecule.charges[i] * molecule.charges[j] / np.linalg.norm(sites[i] - sites[j]) for i, j in pairs
+    )
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
 def test_pairs_of_factor_zero_are_left_out():
     molecule = chain(4)
     field = with_pairs(molecule, Nonbonded(vdw_14=0.0, charge_14=0.0))
@@ -188,7 +209,7 @@ def test_wrong_assignments_are_errors():
 
 
 def test_nonbonded_settings_and_tags_survive_a_file(tmp_path):
-    field = with_pairs(chain(3), Nonbonded(vdw_14=0.5, charge_14=1.0 / 1.2))
+    field = with_pairs(chain(3), Nonbonded(vdw_14=0.5, charge_14=1.0 / 1.2, has_shifted_charges=True))
     tagged = Row("harmonic_bond", ("H", "C"), {"k": 1.0 / 3.0, "r0": 1.1}, tag="a b")
     field = replace(field, rows=(*field.rows, tagged))
     field.write(tmp_path / "field.toml")

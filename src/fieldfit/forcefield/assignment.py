@@ -28,8 +28,8 @@ from fieldfit.typing import Matrix
 REQUIRED = ("bond", "angle", "linear-bend")
 """Kinds of interaction that need a row wherever they occur, if rows are found by atom types."""
 
-POINT_CHARGES = "point_charges"
-"""The form of charges that come with a molecule."""
+POINT_CHARGES = {False: "point_charges", True: "shifted_charges"}
+"""The form of charges that come with a molecule, which act from nuclei or from the sites of van der Waals forces."""
 
 IMPROPER_CENTRES = {"harmonic_improper": 0}
 """Place of the central atom in an improper torsion of a form, if it is not the second."""
@@ -208,7 +208,9 @@ class _Builder:
             if own_charges is not None and charge_scale:
                 product = float(own_charges[i] * own_charges[j])
                 if product:
-                    self._add(FORMS[POINT_CHARGES], (i, j), (), (factor * charge_scale * product,))
+                    self._add_charges(
+                        i, j, factor * charge_scale * product, vdw if nonbonded.has_shifted_charges else None
+                    )
 
     def add_bond_pairs(self, nonbonded: Nonbonded) -> None:
         """Add the interactions of bond dipoles that share no atom."""
@@ -224,8 +226,14 @@ class _Builder:
             self._add(vdw[i].definition, self._sites(vdw[i].definition, i, j), (vdw[i], vdw[j]), (scale,))
             return
         form = special[0].definition
-        offsets = [vdw[atom].constants.get("offset", 0.0) for atom in (i, j)] if len(form.assigned) > 1 else []
+        offsets = [_offset(vdw[atom]) for atom in (i, j)] if len(form.assigned) > 1 else []
         self._add(form, self._sites(form, i, j), (special[0],), (*offsets, scale))
+
+    def _add_charges(self, i: int, j: int, factor: float, vdw: dict[int, Row] | None) -> None:
+        """Add the energy of two charges, which act from the sites of van der Waals rows if these are given."""
+        form = FORMS[POINT_CHARGES[vdw is not None]]
+        offsets = [] if vdw is None else [_offset(vdw.get(atom)) for atom in (i, j)]
+        self._add(form, self._sites(form, i, j), (), (*offsets, factor))
 
     def _sites(self, form: Form, i: int, j: int) -> tuple[int, ...]:
         """Return the atoms of a pair term, each with the neighbour on whose bond its site may lie."""
@@ -288,6 +296,11 @@ def _unordered(atoms: tuple[int, ...]) -> tuple[int, ...]:
 
 def _internal_constants(row: Row) -> list[float]:
     return [value * DEGREE if name == "phase" else value for name, value in row.constants.items()]
+
+
+def _offset(row: Row | None) -> float:
+    """Return by which fraction of its bond the site of an atom is shifted."""
+    return 0.0 if row is None else row.constants.get("offset", 0.0)
 
 
 def _named(molecule: Molecule, atoms: Iterable[int]) -> str:

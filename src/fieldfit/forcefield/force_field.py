@@ -61,6 +61,8 @@ class Nonbonded:
         charge_14: The same for electrostatic energies.
         dielectric: Relative dielectric constant.
         coulomb: Energy of two elementary charges at a distance of one angstrom [kcal A/mol/e^2].
+        has_shifted_charges: Whether charges that come with a molecule act from the sites of van der Waals forces, as in
+            MM3*, rather than from nuclei.
 
     Raises:
         ForceFieldError: A factor is negative, or a constant is not positive.
@@ -70,9 +72,11 @@ class Nonbonded:
     charge_14: float = 1.0
     dielectric: float = 1.0
     coulomb: float = COULOMB
+    has_shifted_charges: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name in ("vdw_14", "charge_14", "dielectric", "coulomb"):
+            value = getattr(self, name)
             smallest = "not negative" if name.endswith("14") else "positive"
             if not math.isfinite(value) or value < 0.0 or (value == 0.0 and smallest == "positive"):
                 raise ForceFieldError(f"The nonbonded setting {name} is {value}, but has to be {smallest} and finite.")
@@ -280,7 +284,7 @@ class ForceField:
         lines += [f"{_quoted(name)} = {_quoted(element)}" for name, element in self.elements.items()]
         if self.nonbonded is not None:
             lines += ["", "[nonbonded]"]
-            lines += [f"{name} = {float(value)!r}" for name, value in asdict(self.nonbonded).items()]
+            lines += [f"{name} = {json.dumps(value)}" for name, value in asdict(self.nonbonded).items()]
         for row in self.rows:
             lines += ["", "[[rows]]", f"form = {_quoted(row.form)}"]
             lines.append(f"types = [{', '.join(map(_quoted, row.types))}]")

@@ -35,6 +35,7 @@ FORMS = Registry(
         "point_charges": "fieldfit.forcefield.forms.nonbonded:POINT_CHARGES",
         "buckingham": "fieldfit.forcefield.forms.mm3:BUCKINGHAM",
         "buckingham_pair": "fieldfit.forcefield.forms.mm3:BUCKINGHAM_PAIR",
+        "shifted_charges": "fieldfit.forcefield.forms.mm3:SHIFTED_CHARGES",
         "bond_dipoles": "fieldfit.forcefield.forms.mm3:BOND_DIPOLES",
     },
     group="fieldfit.forms",

@@ -95,6 +95,11 @@ def dipoles(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
     return DEBYE_SQUARED * s[0] * moment_1 * moment_2 * q[0]
 
 
+def inverse_site_distance(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
+    """Return factor / r for two charges that act from the sites of van der Waals forces, as in MM3*."""
+    return s[2] / q[0]
+
+
 def _buckingham(r: Scalar, rv: Scalar, epsilon: Scalar) -> Scalar:
     soft = REPULSION * jnp.exp(-STEEPNESS * r / rv) - DISPERSION * (rv / r) ** 6
     wall = WALL_HEIGHT * (WALL * rv / r) ** 12
@@ -152,6 +157,16 @@ BUCKINGHAM_PAIR = Form(
     sites=((0, 2),),
     assigned=("offset_i", "offset_j", "scale"),
     formula="scale eps (1.84e5 exp(-12 r/rv) - 2.25 (rv/r)^6), rv and eps of the pair, sites shifted",
+)
+SHIFTED_CHARGES = Form(
+    name="shifted_charges",
+    kind="point-charge",
+    n_atoms=4,
+    coordinates=(InternalCoordinate("site distance", (0, 1, 2, 3), (0, 1)),),
+    columns=(),
+    energy=inverse_site_distance,
+    assigned=("offset_i", "offset_j", "factor"),
+    formula="factor / r, the charges in the factor, sites shifted",
 )
 BOND_DIPOLES = Form(
     name="bond_dipoles",
