@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fieldfit.cli import main
+from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.formats import FORMATS
 from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.initial_guess import METHODS
@@ -83,7 +84,11 @@ def test_links_lead_somewhere():
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-def test_forms_are_those_of_the_readme():
-    # The README names the forms in words.
-    words = {"harmonic", "mm3", "linear_bend", "cosine_torsion", "out_of_plane", "stretch_bend"}
-    assert {name.removesuffix("_bond").removesuffix("_angle") for name in FORMS} == words
+@pytest.mark.parametrize("table", [FORMS, ENGINES], ids=str)
+def test_listings_that_the_readme_points_at_are_complete(table, capsys):
+    # Forms and engines are too many for a sentence: the README names the command that lists them.
+    command = "forms" if table is FORMS else "engines"
+    assert f"`fieldfit {command}`" in README
+    assert main([command]) == 0
+    printed = capsys.readouterr().out
+    assert [name for name in table if name not in printed] == []

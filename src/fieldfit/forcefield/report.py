@@ -213,9 +213,20 @@ def describe_interactions(objective: ForceFieldObjective, result: OptimizationRe
     undefined = sum(len(model.internal_coordinates.undefined_torsions) for model in objective.models)
     if undefined:
         described["torsion at a linear angle"] = f"{undefined} left out: undefined"
-    described["van der Waals"] = "absent"
-    described["charges"] = "absent"
-    described["label"] = "valence-only force field"
+    return described | _absent(objective)
+
+
+def _absent(objective: ForceFieldObjective) -> dict[str, str]:
+    """Say which interactions of pairs there are none of, and which come with the molecules."""
+    field, described = objective.force_field, {}
+    kinds = {row.kind for row in field.rows}
+    if "vdw" not in kinds:
+        described["van der Waals"] = "absent"
+    if not kinds & {"charge", "dipole"}:
+        is_charged = field.nonbonded is not None and any(entry.charges is not None for entry in objective.molecules)
+        described["charges"] = "held, those of the molecules" if is_charged else "absent"
+    if field.nonbonded is None:
+        described["label"] = "valence-only force field"
     return described
 
 

@@ -63,9 +63,12 @@ class AbstractSystem(ABC):
 
     Attributes:
         n_atoms: Number of atoms.
+        gradient_error: How large the error of a component of the gradient may be [kcal/mol/A]; a relaxation does not
+            try to get below it.
     """
 
     n_atoms: int
+    gradient_error: float = 0.0
 
     @abstractmethod
     def energy(self, x: Matrix, p: Vector) -> float:
@@ -109,6 +112,7 @@ class DifferencedSystem(AbstractSystem):
         energy: Energy [kcal/mol] at coordinates [A], shape (atoms, 3), and parameters.
         gradient: Gradient [kcal/mol/A], shape (3 atoms,), likewise; None: differences of the energy.
         step: Displacement for differences of the gradient [A].
+        gradient_error: See `AbstractSystem`.
     """
 
     def __init__(
@@ -118,8 +122,10 @@ class DifferencedSystem(AbstractSystem):
         gradient: Callable[[Matrix, Vector], Vector] | None = None,
         *,
         step: float | None = None,
+        gradient_error: float = 0.0,
     ) -> None:
         self.n_atoms = n_atoms
+        self.gradient_error = gradient_error
         self._energy = energy
         self._gradient = gradient
         self._step = step if step is not None else (ENERGY_STEP if gradient is None else STEP)

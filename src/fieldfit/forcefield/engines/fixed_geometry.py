@@ -49,10 +49,11 @@ class TermVector:
         for terms, found in zip(self._system.terms, slopes, strict=True):
             count, own = terms.pointers.shape
             for slope in found:
-                size = slope.size // own
+                per_term = int(np.prod(slope.shape[1:-1]))
+                size = count * per_term
                 entries.append(slope.ravel())
                 rows.append(start + np.repeat(np.arange(size), own))
-                columns.append(np.repeat(terms.pointers, size // count, axis=0).ravel())
+                columns.append(np.repeat(terms.pointers, per_term, axis=0).ravel())
                 start += size
         shape = (start, self._system.n_parameters)
         return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
