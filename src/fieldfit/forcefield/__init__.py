@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from fieldfit.forcefield.fitting import ForceFieldObjective
     from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
     from fieldfit.forcefield.formats import write
+    from fieldfit.forcefield.formats.mm3_fld import read_fld
     from fieldfit.forcefield.initial_guess import estimate_force_constants
+    from fieldfit.forcefield.macromodel import force_field_from_print_outs, write_fld
     from fieldfit.forcefield.molecule import Molecule, QMRecord
     from fieldfit.forcefield.readers import read
+    from fieldfit.forcefield.readers.macromodel_mmo import read_mmo
     from fieldfit.forcefield.report import FitReport, report_fit
     from fieldfit.forcefield.topology import perceive, share_types
 
@@ -29,11 +32,15 @@ _HOMES = {
     "Row": "fieldfit.forcefield.force_field",
     "build_force_field": "fieldfit.forcefield.building",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
+    "force_field_from_print_outs": "fieldfit.forcefield.macromodel",
     "perceive": "fieldfit.forcefield.topology",
     "read": "fieldfit.forcefield.readers",
+    "read_fld": "fieldfit.forcefield.formats.mm3_fld",
+    "read_mmo": "fieldfit.forcefield.readers.macromodel_mmo",
     "report_fit": "fieldfit.forcefield.report",
     "share_types": "fieldfit.forcefield.topology",
     "write": "fieldfit.forcefield.formats",
+    "write_fld": "fieldfit.forcefield.macromodel",
 }
 
 __all__ = [
@@ -46,11 +53,15 @@ __all__ = [
     "Row",
     "build_force_field",
     "estimate_force_constants",
+    "force_field_from_print_outs",
     "perceive",
     "read",
+    "read_fld",
+    "read_mmo",
     "report_fit",
     "share_types",
     "write",
+    "write_fld",
 ]
 
 

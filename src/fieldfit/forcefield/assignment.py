@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.force_field import NONBONDED_KINDS, ForceField, Nonbonded, Row
-from fieldfit.forcefield.forms import FORMS, Form
+from fieldfit.forcefield.forms import FORMS, Borrowed, Form
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.topology import internal_coordinates, nonbonded_pairs
@@ -259,7 +259,8 @@ class _Builder:
 
     def _add(self, form: Form, atoms: tuple[int, ...], rows: Sequence[Row], assigned: Sequence[float] = ()) -> None:
         borrowed = [
-            self._borrow(entry.kind, tuple(atoms[k] for k in entry.atoms), entry.column) for entry in form.borrowed
+            self._borrow(entry.kind, tuple(atoms[k] for k in entry.atoms), entry.column, _owner(form, rows, entry).tag)
+            for entry in form.borrowed
         ]
         names = [*(name for row in rows for name in row.parameter_names), *borrowed]
         constants = [value for row in rows for value in _internal_constants(row)]
@@ -267,14 +268,16 @@ class _Builder:
             (atoms, [self._index[name] for name in names], [*constants, *assigned])
         )
 
-    def _borrow(self, kind: str, atoms: tuple[int, ...], column: str) -> str:
+    def _borrow(self, kind: str, atoms: tuple[int, ...], column: str, tag: str) -> str:
+        """Return the name of a parameter of another row on the same atoms: of the one with a tag, or else the first."""
         rows = self._rows.get((kind, _unordered(atoms)))
         if not rows:
             raise ForceFieldError(
                 f"{self._molecule.name}: a term on {_named(self._molecule, atoms)} needs the {column} of that {kind}, "
                 f"which has no row in the force field {self._force_field.name!r}. Add the row."
             )
-        return f"{rows[0].label}.{column}"
+        row = next((row for row in rows if row.tag == tag), rows[0])
+        return f"{row.label}.{column}"
 
     @staticmethod
     def _packed(form: str, entries: list[tuple]) -> Terms:
@@ -287,6 +290,11 @@ class _Builder:
             np.array(pointers, dtype=int).reshape(count, none.pointers.shape[1]),
             np.array(constants, dtype=float).reshape(count, none.constants.shape[1]),
         )
+
+
+def _owner(form: Form, rows: Sequence[Row], borrowed: Borrowed) -> Row:
+    """Return the row of the site whose atoms a borrowed parameter belongs to."""
+    return next(row for site, row in zip(form.sites, rows, strict=True) if set(borrowed.atoms) <= set(site))
 
 
 def _unordered(atoms: tuple[int, ...]) -> tuple[int, ...]:

@@ -88,6 +88,11 @@ def render(force_field: ForceField, molecules: Sequence[Molecule], *, format: st
 def _find_format(path: FilePath) -> str:
     suffixes = {entry.traits.suffix: name for name, entry in FORMATS.items()}
     suffix = Path(path).suffix.lower()
+    if suffix == ".fld":
+        raise SettingsError(
+            f"{str(path)!r} is to be an MM3 force field for MacroModel, which is written into the file that its rows "
+            "were read from: use write_fld(path, force_field, read_fld(template))."
+        )
     if suffix not in suffixes:
         known = ", ".join(f"{key} ({name})" for key, name in suffixes.items())
         raise SettingsError(
