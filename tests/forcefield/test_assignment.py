@@ -6,7 +6,9 @@ import pytest
 from fieldfit.errors import ForceFieldError, SettingsError
 from fieldfit.forcefield import ForceField, build_force_field, perceive, read
 from fieldfit.forcefield.assignment import assign
-from fieldfit.forcefield.topology import measure
+from fieldfit.forcefield.engines.jax import JaxEngine
+from fieldfit.forcefield.topology import internal_coordinates, measure
+from molecules import propyne
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +108,26 @@ def test_one_type_for_two_elements_is_refused(ch3f):
     confused = perceive(ch3f.record, types=["X", "X", "H", "H", "H"])
     with pytest.raises(ForceFieldError, match="stands for C and F"):
         build_force_field([confused])
+
+
+def test_torsions_beside_a_linear_angle_can_be_switched(examples):
+    # Propyne: H-C-C-C is undefined because C-C-C is straight.
+    molecule = perceive(propyne())
+    field = build_force_field([molecule], linear_torsions="switch")
+    rows = [row for row in field.rows if row.form == "switched_torsion"]
+    assert rows
+    omitted = build_force_field([molecule])
+    assert {row.label for row in field.rows} - {row.label for row in omitted.rows} == {row.label for row in rows}
+    terms = {entry.form: entry for entry in assign(molecule, field)}
+    assert len(terms["switched_torsion"].atoms) == len(internal_coordinates(molecule).undefined_torsions)
+    strong = field.with_values({f"{row.label}.k": 5.0 for row in rows})
+    p, x = strong.parameters.flat * strong.internal_factors, molecule.record.coordinates
+    straight = JaxEngine().system(molecule, strong).local(x, p)
+    plain = JaxEngine().system(molecule, omitted).local(x, omitted.parameters.flat * omitted.internal_factors)
+    assert straight.energy == pytest.approx(plain.energy, rel=1e-14)
+    assert np.array_equal(straight.hessian, plain.hessian)
+
+
+def test_an_unknown_treatment_of_linear_torsions_is_refused(ch3f):
+    with pytest.raises(SettingsError, match=r"treatment of linear torsions is called 'drop'"):
+        build_force_field([ch3f], linear_torsions="drop")

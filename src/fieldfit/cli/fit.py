@@ -139,6 +139,7 @@ def start_force_field(settings: Settings, molecules: tuple[Molecule, ...]) -> tu
         family=settings.force_field.family,
         stretch_bend=settings.force_field.stretch_bend,
         periodicities=settings.force_field.periodicities,
+        linear_torsions=settings.force_field.linear_torsions,
         name=settings.force_field.name or ", ".join(molecule.name for molecule in molecules),
     )
     given = settings.parameters

@@ -92,6 +92,7 @@ class ForceFieldSettings:
     family: str = _key(TEXT, "harmonic")
     stretch_bend: list[str] = _key(TEXTS, [])
     periodicities: list[int] | None = _key(COUNTS, None)
+    linear_torsions: str = _key(TEXT, "omit")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ REQUIRED = ("bond", "angle", "linear-bend")
 POINT_CHARGES = {False: "point_charges", True: "shifted_charges"}
 """The form of charges that come with a molecule, which act from nuclei or from the sites of van der Waals forces."""
 
+SWITCHED_TORSION = "switched_torsion"
+"""The form of torsions that also act about bonds with a linear angle at one end."""
+
 IMPROPER_CENTRES = {"harmonic_improper": 0}
 """Place of the central atom in an improper torsion of a form, if it is not the second."""
 
@@ -116,7 +119,16 @@ def _by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
                 f"{force_field.name!r}. Add the row, or change the atom types."
             )
         uses += [_Use(row, _oriented(row, atoms, molecule)) for row in rows]
-    return uses + _impropers_by_types(molecule, force_field)
+    return uses + _switched_by_types(molecule, force_field) + _impropers_by_types(molecule, force_field)
+
+
+def _switched_by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
+    return [
+        _Use(row, atoms)
+        for atoms in internal_coordinates(molecule).undefined_torsions
+        for row in force_field.find("torsion", [molecule.types[atom] for atom in atoms])
+        if row.form == SWITCHED_TORSION
+    ]
 
 
 def _interactions(molecule: Molecule) -> Iterator[tuple[str, tuple[int, ...]]]:

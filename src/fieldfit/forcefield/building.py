@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fieldfit.errors import ForceFieldError, SettingsError
+from fieldfit.forcefield.assignment import SWITCHED_TORSION
 from fieldfit.forcefield.force_field import ForceField, Row, canonical
 from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.molecule import Molecule
@@ -22,6 +23,9 @@ FAMILIES = {
 
 COLLECTIVE = ("bond", "angle")
 
+LINEAR_TORSIONS = ("omit", "switch")
+"""What may become of torsions that are undefined because an angle at one end is linear."""
+
 
 def build_force_field(
     molecules: Sequence[Molecule],
@@ -29,6 +33,7 @@ def build_force_field(
     family: str = "harmonic",
     stretch_bend: Iterable[str] = (),
     periodicities: Sequence[int] | None = None,
+    linear_torsions: str = "omit",
     name: str = "fieldfit",
 ) -> ForceField:
     """Make the rows that a set of molecules needs; equilibrium values are means over the QM geometries.
@@ -43,21 +48,28 @@ def build_force_field(
         stretch_bend: Shell patterns of the angles, as in "H-C-H", that get a stretch-bend term.
         periodicities: Periodicities of every torsion; default: 3 about bonds of four-coordinate atoms, 2 between planar
             atoms and their two-coordinate neighbours.
+        linear_torsions: What becomes of torsions about a bond with a linear angle at one end, where they are undefined:
+            "omit" them, or "switch" them off smoothly when the angle straightens (the form `switched_torsion`).
         name: Title of the force field.
 
     Returns:
         The force field.
 
     Raises:
-        SettingsError: An unknown family, or a stretch-bend pattern that matches no angle.
+        SettingsError: An unknown family or treatment of linear torsions, or a stretch-bend pattern that matches no
+            angle.
         ForceFieldError: One atom type stands for two elements.
     """
     if family not in FAMILIES:
         raise SettingsError(unknown_name("family of force fields", family, FAMILIES))
+    if linear_torsions not in LINEAR_TORSIONS:
+        raise SettingsError(unknown_name("treatment of linear torsions", linear_torsions, LINEAR_TORSIONS))
     collected: dict[tuple, list[float]] = {}
     for molecule in molecules:
         for key, value in _row_keys(molecule, family, periodicities):
             collected.setdefault(key, []).append(value)
+        if linear_torsions == "switch":
+            collected |= {key: [0.0] for key in _switched_keys(molecule, periodicities)}
     rows = [_make_row(key, float(np.mean(values))) for key, values in collected.items()]
     rows += _stretch_bend_rows(rows, stretch_bend)
     return ForceField(name, tuple(rows), _elements(molecules))
@@ -88,6 +100,15 @@ def _row_keys(molecule: Molecule, family: str, periodicities: Sequence[int] | No
             keys += [(("cosine_torsion", types, number), 0.0) for number in chosen]
         else:
             keys.append((("linear_bend" if kind == "linear-bend" else "out_of_plane", types, None), 0.0))
+    return keys
+
+
+def _switched_keys(molecule: Molecule, periodicities: Sequence[int] | None) -> list[tuple]:
+    """Return the rows of torsions that are undefined at the QM geometry."""
+    keys = []
+    for atoms in internal_coordinates(molecule).undefined_torsions:
+        types = canonical("torsion", [molecule.types[atom] for atom in atoms])
+        keys += [(SWITCHED_TORSION, types, number) for number in periodicities or (_periodicity(molecule, atoms),)]
     return keys
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fieldfit.diagnostics import Identifiability, identifiability
 from fieldfit.errors import EvaluationError
+from fieldfit.forcefield.assignment import SWITCHED_TORSION
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation
 from fieldfit.forcefield.vibrations import subspace_overlaps, wavenumber
@@ -211,7 +212,7 @@ def describe_interactions(objective: ForceFieldObjective, result: OptimizationRe
         forms = ", ".join(dict.fromkeys(row.form for row in field.rows if row.kind == kind))
         described[kind] = f"{fitted} fitted, {len(names) - fitted} held ({forms})"
     undefined = sum(len(model.internal_coordinates.undefined_torsions) for model in objective.models)
-    if undefined:
+    if undefined and all(row.form != SWITCHED_TORSION for row in field.rows):
         described["torsion at a linear angle"] = f"{undefined} left out: undefined"
     return described | _absent(objective)
 
