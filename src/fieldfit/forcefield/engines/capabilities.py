@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.engines.engine import EngineTraits
+from fieldfit.forcefield.forms import FORMS
 from fieldfit.tables import write_table
 
 HEADS = ("name", "forms", "exact", "by differences", "parameter derivatives", "devices", "needs")
@@ -19,11 +20,21 @@ def engine_table(*, markdown: bool = False) -> str:
     return write_table([HEADS, *(_row(name, engine.traits) for name, engine in ENGINES.items())], markdown=markdown)
 
 
+def engine_forms(name: str) -> tuple[str, ...]:
+    """Return the functional forms that an engine computes, in the order of the table of forms.
+
+    Args:
+        name: Name in the table of engines.
+    """
+    forms = ENGINES[name].traits.forms
+    return tuple(form for form in FORMS if forms is None or form in forms)
+
+
 def _row(name: str, traits: EngineTraits) -> tuple[str, ...]:
-    named = ", ".join(sorted(traits.forms or ())) or "none: an energy of its own"
+    count = len(engine_forms(name))
     return (
         name,
-        "all" if traits.forms is None else named,
+        f"{count} of {len(FORMS)}" if count else "its own energy",
         ", ".join(QUANTITIES[: traits.exact_order + 1]),
         ", ".join(QUANTITIES[traits.exact_order + 1 :]) or "-",
         "exact" if traits.has_parameter_derivatives else "by differences",
