@@ -20,9 +20,9 @@ from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.engines.engine import AbstractEngine
 from fieldfit.forcefield.engines.jax import JaxEngine, Layout, System
 from fieldfit.forcefield.engines.openmm import OpenMMEngine, OpenMMSystem
-from fieldfit.forcefield.force_field import Nonbonded
 from fieldfit.forcefield.forms import FORMS, Form
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.topology import perceive, share_types
 from molecules import bare_record, internal_parameters, propyne, sn2_transition_state

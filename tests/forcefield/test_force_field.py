@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fieldfit.errors import FileFormatError, ForceFieldError
 from fieldfit.forcefield import ForceField, Row
-from fieldfit.forcefield.force_field import canonical
+from fieldfit.forcefield.row import canonical
 
 BOND = Row("harmonic_bond", ("C", "H"), {"k": 340.0, "r0": 1.09})
 ANGLE = Row("harmonic_angle", ("H", "C", "H"), {"k": 35.0, "theta0": 107.8})

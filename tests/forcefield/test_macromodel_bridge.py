@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose
 
 from fieldfit.errors import FileFormatError, ForceFieldError, MoleculeError
 from fieldfit.forcefield.assignment import assign
-from fieldfit.forcefield.force_field import Row
 from fieldfit.forcefield.formats.mm3_fld import parse_fld
 from fieldfit.forcefield.formats.mm3_matching import TypedGraph
 from fieldfit.forcefield.macromodel import fld_values, force_field_from_print_outs, write_fld
@@ -21,6 +20,7 @@ from fieldfit.forcefield.readers.macromodel_mmo import (
     PrintedStretch,
     PrintOut,
 )
+from fieldfit.forcefield.row import Row
 
 FLD = parse_fld(
     """ Water

@@ -12,7 +12,7 @@ from fieldfit.forcefield import ForceField, Row, build_force_field, perceive
 from fieldfit.forcefield.assignment import assign
 from fieldfit.forcefield.engines import jax_programs
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.force_field import Nonbonded
+from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.topology import nonbonded_pairs
 from molecules import bare_record
 

@@ -22,8 +22,9 @@ from fieldfit.forcefield import ForceField, Row
 from fieldfit.forcefield.assignment import assign
 from fieldfit.forcefield.engines.jax import JaxEngine, System
 from fieldfit.forcefield.engines.openmm import OpenMMEngine
-from fieldfit.forcefield.force_field import Nonbonded, canonical
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
+from fieldfit.forcefield.row import canonical
 from fieldfit.forcefield.topology import nonbonded_pairs
 from molecules import bare_record, internal_parameters
 

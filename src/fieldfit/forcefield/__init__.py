@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fieldfit.forcefield.building import build_force_field
     from fieldfit.forcefield.fitting import ForceFieldObjective
-    from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
+    from fieldfit.forcefield.force_field import ForceField
     from fieldfit.forcefield.formats import write
     from fieldfit.forcefield.formats.mm3_fld import read_fld
     from fieldfit.forcefield.initial_guess import estimate_force_constants
     from fieldfit.forcefield.macromodel import force_field_from_print_outs, write_fld
     from fieldfit.forcefield.molecule import Molecule, QMRecord
+    from fieldfit.forcefield.nonbonded import Nonbonded
     from fieldfit.forcefield.readers import read
     from fieldfit.forcefield.readers.macromodel_mmo import read_mmo
     from fieldfit.forcefield.report import FitReport, report_fit
+    from fieldfit.forcefield.row import Row
     from fieldfit.forcefield.topology import perceive, share_types
 
 _HOMES = {
@@ -27,9 +29,9 @@ _HOMES = {
     "ForceField": "fieldfit.forcefield.force_field",
     "ForceFieldObjective": "fieldfit.forcefield.fitting",
     "Molecule": "fieldfit.forcefield.molecule",
-    "Nonbonded": "fieldfit.forcefield.force_field",
+    "Nonbonded": "fieldfit.forcefield.nonbonded",
     "QMRecord": "fieldfit.forcefield.molecule",
-    "Row": "fieldfit.forcefield.force_field",
+    "Row": "fieldfit.forcefield.row",
     "build_force_field": "fieldfit.forcefield.building",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
     "force_field_from_print_outs": "fieldfit.forcefield.macromodel",

@@ -18,10 +18,12 @@ import numpy as np
 from jaxtyping import Int
 
 from fieldfit.errors import ForceFieldError
-from fieldfit.forcefield.force_field import NONBONDED_KINDS, ForceField, Nonbonded, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.forms import FORMS, Borrowed, Form
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
+from fieldfit.forcefield.row import NONBONDED_KINDS, Row
 from fieldfit.forcefield.topology import internal_coordinates, nonbonded_pairs
 from fieldfit.typing import Matrix
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from fieldfit.errors import ForceFieldError, SettingsError
 from fieldfit.forcefield.assignment import SWITCHED_TORSION
-from fieldfit.forcefield.force_field import ForceField, Row, canonical
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.row import Row, canonical
 from fieldfit.forcefield.topology import internal_coordinates, is_planar, measure
 from fieldfit.registry import unknown_name
 

@@ -7,10 +7,9 @@ A force field is never changed in place. `parameters` shows its values as named 
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,138 +17,15 @@ from typing import Any
 import numpy as np
 
 from fieldfit.errors import FileFormatError, ForceFieldError, InputError
-from fieldfit.forcefield.forms import FORMS, Column, Form
+from fieldfit.forcefield.forms import FORMS, Column
+from fieldfit.forcefield.nonbonded import Nonbonded
+from fieldfit.forcefield.row import KIND_ORDER, NONBONDED_KINDS, Row, canonical
 from fieldfit.parameters import Parameter, Parameters
 from fieldfit.registry import unknown_name
 from fieldfit.typing import FilePath, Vector
 
 FORMAT = 1
 """Version of the files that `ForceField.write` writes."""
-
-KIND_ORDER = (
-    "bond",
-    "angle",
-    "linear-bend",
-    "torsion",
-    "out-of-plane",
-    "improper",
-    "stretch-bend",
-    "stretch-stretch",
-    "bend-bend",
-    "torsion-stretch",
-    "vdw",
-    "vdw-pair",
-    "urey-bradley",
-    "dipole",
-    "charge",
-)
-"""Kinds of interaction in the order of their parameters; those of forms from elsewhere follow."""
-
-NONBONDED_KINDS = ("vdw", "vdw-pair", "charge", "dipole")
-"""Kinds of interaction between pairs of atoms, or bonds, that are not neighbours."""
-
-COULOMB = 332.06371
-"""Energy of two elementary charges at a distance of one angstrom in the harmonic family [kcal A/mol/e^2]."""
-
-
-@dataclass(frozen=True)
-class Nonbonded:
-    """How pairs of atoms interact that are separated by three bonds or more; closer ones do not.
-
-    Args:
-        vdw_14: Factor of van der Waals energies of pairs separated by exactly three bonds.
-        charge_14: The same for electrostatic energies.
-        dielectric: Relative dielectric constant.
-        coulomb: Energy of two elementary charges at a distance of one angstrom [kcal A/mol/e^2].
-        has_shifted_charges: Whether charges that come with a molecule act from the sites of van der Waals forces, as in
-            MM3*, rather than from nuclei.
-
-    Raises:
-        ForceFieldError: A factor is negative, or a constant is not positive.
-    """
-
-    vdw_14: float = 1.0
-    charge_14: float = 1.0
-    dielectric: float = 1.0
-    coulomb: float = COULOMB
-    has_shifted_charges: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("vdw_14", "charge_14", "dielectric", "coulomb"):
-            value = getattr(self, name)
-            smallest = "not negative" if name.endswith("14") else "positive"
-            if not math.isfinite(value) or value < 0.0 or (value == 0.0 and smallest == "positive"):
-                raise ForceFieldError(f"The nonbonded setting {name} is {value}, but has to be {smallest} and finite.")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a force field: a form on a tuple of atom types.
-
-    Args:
-        form: Name in the table of forms.
-        types: Atom types in canonical order (see `canonical`).
-        values: Column name to value, in the column's own unit.
-        constants: Name to value of the numbers that are never fitted (periodicity; phase in degrees).
-        tag: What tells it from other rows of the same form and types, such as its line in the file that it comes from.
-            Rows with a tag keep the order of their types and act only where a molecule names them (see
-            `Molecule.assignments`).
-
-    Raises:
-        ForceFieldError: The columns or constants are not those of the form, a number is not finite, or the types are
-            too many, too few or in another order.
-    """
-
-    form: str
-    types: tuple[str, ...]
-    values: Mapping[str, float]
-    constants: Mapping[str, float] = field(default_factory=dict)
-    tag: str = ""
-
-    def __post_init__(self) -> None:
-        wanted = tuple(column.name for column in self.definition.columns)
-        if tuple(self.values) != wanted or tuple(self.constants) != self.definition.constants:
-            raise ForceFieldError(
-                f"Row {self.form} {'-'.join(self.types)} has the values {tuple(self.values)} and constants "
-                f"{tuple(self.constants)}, but the form has {wanted} and {self.definition.constants}. "
-                "Give exactly those, in this order."
-            )
-        for name, value in {**self.values, **self.constants}.items():
-            if not math.isfinite(value):
-                raise ForceFieldError(
-                    f"Row {self.label} has {name} = {value}, which is not finite. Give a finite number."
-                )
-        if len(self.types) != self.definition.n_types:
-            raise ForceFieldError(
-                f"Row {self.form} names {len(self.types)} atom types, but the form has {self.definition.n_types}."
-            )
-        ordered = canonical(self.kind, self.types)
-        if not self.tag and self.types != ordered:
-            raise ForceFieldError(
-                f"Row {self.form} names its atom types as {'-'.join(self.types)}, but of equivalent orders one is used "
-                f"throughout. Write {'-'.join(ordered)}."
-            )
-
-    @property
-    def definition(self) -> Form:
-        """The functional form."""
-        return FORMS[self.form]
-
-    @property
-    def kind(self) -> str:
-        """Kind of interaction."""
-        return self.definition.kind
-
-    @property
-    def label(self) -> str:
-        """Name of the row, which is the prefix of its parameters: "bond.C-H", with a tag "bond.C3-H1#81"."""
-        periodicity = f".{self.constants['periodicity']:g}" if "periodicity" in self.constants else ""
-        return f"{self.kind}.{'-'.join(self.types)}{f'#{self.tag}' if self.tag else ''}{periodicity}"
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of its parameters, in the order of the columns."""
-        return tuple(f"{self.label}.{column.name}" for column in self.definition.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,21 +195,6 @@ class ForceField:
                 f"{path} is not a fieldfit force field: {type(error).__name__} {error}. "
                 "Give a file that fieldfit wrote."
             ) from error
-
-
-def canonical(kind: str, types: Iterable[str]) -> tuple[str, ...]:
-    """Return atom types in the order in which rows name them.
-
-    Bonds, angles and torsions read the same from both ends: the smaller one in alphabetical order is taken. The
-    neighbours of an out-of-plane atom, which comes first, are sorted. The order of an improper torsion is kept, since
-    the place of its central atom tells conventions apart.
-    """
-    forward = tuple(types)
-    if kind == "improper":
-        return forward
-    if kind == "out-of-plane":
-        return (forward[0], *sorted(forward[1:]))
-    return min(forward, forward[::-1])
 
 
 def _rank(row: Row) -> int:

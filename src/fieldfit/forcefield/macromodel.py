@@ -35,7 +35,7 @@ import numpy as np
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.constants import KJ_PER_KCAL
 from fieldfit.forcefield.elements import isotope_mass
-from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats.mm3_fld import FldFile, FldRow
 from fieldfit.forcefield.formats.mm3_matching import find_row, row_in_force
 from fieldfit.forcefield.macromodel_rules import (
@@ -48,7 +48,9 @@ from fieldfit.forcefield.macromodel_rules import (
     typed_graph,
 )
 from fieldfit.forcefield.molecule import Molecule, QMRecord
+from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.readers.macromodel_mmo import PrintOut
+from fieldfit.forcefield.row import Row
 from fieldfit.forcefield.topology import nonbonded_pairs
 from fieldfit.typing import FilePath
 

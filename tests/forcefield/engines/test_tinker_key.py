@@ -18,8 +18,10 @@ from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.engines.tinker import TinkerEngine
 from fieldfit.forcefield.engines.tinker_files import write_xyz
 from fieldfit.forcefield.engines.tinker_key import COMPUTED, check_contacts, write_key
-from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
+from fieldfit.forcefield.row import Row
 from fieldfit.forcefield.topology import internal_coordinates, perceive
 from molecules import bare_record, internal_parameters
 

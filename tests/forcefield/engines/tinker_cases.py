@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from fieldfit.forcefield.building import build_force_field
-from fieldfit.forcefield.force_field import ForceField, Nonbonded, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule, QMRecord
+from fieldfit.forcefield.nonbonded import Nonbonded
+from fieldfit.forcefield.row import Row
 from fieldfit.forcefield.topology import perceive
 from molecules import bare_record, propyne
 

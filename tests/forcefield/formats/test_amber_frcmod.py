@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose
 
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import render
 from fieldfit.forcefield.formats.amber_frcmod import amber_types
+from fieldfit.forcefield.row import Row
 
 # FORMAT(A2,1X,A2,2F10.2), FORMAT(A2,1X,A2,1X,A2,2F10.2), FORMAT(A2,1X,A2,1X,A2,1X,A2,I4,3F15.2): number of atoms, start
 # of the numbers, and their widths.

@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import render
 from fieldfit.forcefield.molecule import Molecule, QMRecord
+from fieldfit.forcefield.row import Row
 
 KCAL_PER_KJ = 1.0 / 4.184
 DISPLACEMENT = 0.05  # [A], about that of room-temperature vibrations

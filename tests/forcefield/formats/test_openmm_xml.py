@@ -9,8 +9,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fieldfit.errors import ForceFieldError
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import render
+from fieldfit.forcefield.row import Row
 
 
 def tree(field, molecules):

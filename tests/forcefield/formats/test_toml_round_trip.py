@@ -7,8 +7,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfit.forcefield.force_field import ForceField, Row, canonical
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import render, write
+from fieldfit.forcefield.row import Row, canonical
 
 # A surrogate has no UTF-8 encoding, so no file can hold it.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

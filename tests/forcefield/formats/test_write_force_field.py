@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fieldfit.errors import FileFormatError, ForceFieldError, SettingsError
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats import FORMATS, render, write
+from fieldfit.forcefield.row import Row
 
 
 def with_rows(field: ForceField, *rows: Row) -> ForceField:

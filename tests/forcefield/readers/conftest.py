@@ -210,3 +210,93 @@ def write_json(tmp_path: Path, water: Sample) -> Callable[[int], Path]:
 def json_file(request: pytest.FixtureRequest, write_json: Callable[[int], Path]) -> Path:
     """Return a QCSchema result of either version."""
     return write_json(request.param)
+
+
+@pytest.fixture
+def jaguar_in_file(tmp_path: Path, water: Sample) -> Path:
+    """Return a restart file of Jaguar: lower triangle in blocks of five columns, a wavefunction before it."""
+    rows = zip(("O1", "H2", "h3"), water.coordinates, strict=True)
+    atoms = [f" {label:<6}" + "".join(f"{value:25.10f}" for value in position) for label, position in rows]
+    matrix = water.hessian / HARTREE * BOHR**2
+    blocks = []
+    for first in range(0, 9, 5):
+        blocks.append(f"{first + 1:4d}")
+        for row in range(first, 9):
+            elements = matrix[row, first : min(first + 5, row + 1)]
+            blocks.append(f"{row + 1:4d}" + "".join(f"{value:19.11E}" for value in elements))
+    text = [
+        "MAEFILE: water.01.mae",
+        "&gen ",
+        "basis=6-31g* ! a comment",
+        "dftname=b3lyp, molchg 0 multip=1 ifreq=1 ",
+        "&",
+        "&zmat",
+        *atoms,
+        "&",
+        "&guess  basgss=6-31g* numd=5",
+        "    1 Orbital Energy   -19.136523 Occupation  1.000000",
+        " -0.995124341127120 -0.026711238461244",
+        "&",
+        "&hess",
+        *blocks,
+        "&",
+        "&valid",
+        "version=1.0",
+        "end",
+        "&",
+    ]
+    path = tmp_path / "water.in"
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+@pytest.fixture
+def jaguar_out_file(tmp_path: Path, water: Sample) -> Path:
+    """Return an output of Jaguar that turned the molecule, optimized it, and stopped before a last new geometry."""
+
+    def table(kind: str, coordinates: np.ndarray) -> list[str]:
+        rows = zip(("O1", "H2", "H3"), coordinates, strict=True)
+        atoms = ["  " + f"{label:<6}" + "".join(f"{value:18.10f}" for value in row) + " " for label, row in rows]
+        head = f"  atom {'x':>15} {'y':>17} {'z':>17}"
+        return [f" {kind} geometry:", f"{'angstroms':>44}", head, *atoms, "   "]
+
+    energy = water.energy / HARTREE
+    turned = water.coordinates[:, ::-1]
+    frequencies = "".join(f"{value:10.4f}" for value in water.frequencies)
+    text = [
+        "Job water started on host at Wed Oct 18 10:21:03 2023",
+        "",
+        "  |  Jaguar version 10.6, release  12                                  |",
+        " Contents of input file: &gen section only",
+        "&gen",
+        "ifreq=1",
+        "&",
+        "  basis set:             6-31g*                          ",
+        "  net molecular charge:    0",
+        "  multiplicity:            1",
+        *table("Input", turned),
+        "  Molecular weight:      18.01 amu",
+        *table("Symmetrized", turned),
+        "etot    1  N  N  0  N     -76.00000000000           2.6E-02  2.1E-01",
+        f" SCFE: SCF energy: DFT(b3lyp)  {energy + 0.1:20.11f} hartrees   iterations:  11",
+        *table("new", water.coordinates),
+        f" SCFE: SCF energy: DFT(b3lyp)  {energy:20.11f} hartrees   iterations:   5",
+        *table("new", water.coordinates + np.diag([0.1, 0.0, 0.0])),
+        "  start of program freq",
+        "  Number of frequencies:   3",
+        "  harmonic frequencies in cm**-1, reduced masses in amu,",
+        "  normal modes in cartesian coordinates:   3",
+        "  vibration #            1         2         3",
+        "                  -------- --------- ---------",
+        f"  frequencies    {frequencies}",
+        "  symmetries       A1       A1       B1      ",
+        "  reduc. mass         1.08     1.05      1.08",
+        "    O1       X     0.00000   0.00000   0.07000",
+        "  Number of imaginary frequencies:   0",
+        "  vibrational temperatures:",
+        "",
+        "Job water completed on host at Wed Oct 18 10:49:51 2023",
+    ]
+    path = tmp_path / "water.out"
+    path.write_text("\n".join(text) + "\n")
+    return path

@@ -41,8 +41,9 @@ from fieldfit.forcefield.assignment import Terms, assign
 from fieldfit.forcefield.engines import tinker_files as files
 from fieldfit.forcefield.engines.engine import AbstractEngine, AbstractSystem, EngineTraits, Local, check_forms
 from fieldfit.forcefield.engines.tinker_key import COMPUTED, check_contacts, write_key
-from fieldfit.forcefield.force_field import ForceField, Nonbonded
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.registry import unknown_name
 from fieldfit.typing import FilePath, Matrix, Vector
 

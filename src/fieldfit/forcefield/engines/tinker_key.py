@@ -54,11 +54,11 @@ import numpy as np
 from fieldfit.errors import EvaluationError, ForceFieldError
 from fieldfit.forcefield.assignment import Terms
 from fieldfit.forcefield.elements import atomic_number
-from fieldfit.forcefield.force_field import Nonbonded
 from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.forms.mm3 import BEND_SEXTIC, DISPERSION, REPULSION, STEEPNESS, STRETCH_CUBIC
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.typing import Matrix, Vector
 
 GENERAL = (

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fieldfit.errors import FileFormatError, ForceFieldError, SettingsError
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats.format import AbstractFormat, FormatTraits, has_energy
 from fieldfit.forcefield.formats.type_assignment import check_type_assignment
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.row import Row
 from fieldfit.registry import Registry
 from fieldfit.typing import FilePath
 

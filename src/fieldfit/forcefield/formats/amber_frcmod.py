@@ -37,10 +37,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fieldfit.errors import ForceFieldError
-from fieldfit.forcefield.force_field import ForceField, Row, canonical
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats.format import AbstractFormat, FormatTraits, integer_periodicity
 from fieldfit.forcefield.formats.masses import type_masses
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.row import Row, canonical
 from fieldfit.forcefield.topology import internal_coordinates
 
 TITLE_LENGTH = 80

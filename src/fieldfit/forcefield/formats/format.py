@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fieldfit.errors import ForceFieldError
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.row import Row
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,14 @@ from xml.etree import ElementTree
 
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.constants import KJ_PER_KCAL
-from fieldfit.forcefield.force_field import ForceField, Row
+from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats.format import AbstractFormat, FormatTraits, integer_periodicity
 from fieldfit.forcefield.formats.masses import type_masses
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.forms.mm3 import BEND_SEXTIC, STRETCH_CUBIC
 from fieldfit.forcefield.forms.torsion import TREFOIL
 from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.row import Row
 from fieldfit.forcefield.topology import graph_types
 
 ANGSTROM_PER_NM = 10.0
