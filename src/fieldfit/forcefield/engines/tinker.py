@@ -1,7 +1,7 @@
 """The Tinker engine: energies and derivatives by the programs of the Tinker package, which the user installs.
 
 For every evaluation the coordinates and the keyword file (see `tinker_key`) are written to a scratch folder, a program
-runs there, and what it printed is read (see `tinker_files`):
+runs there, and what it printed is read (see `tinker_files`)::
 
     energy, components     analyze molecule.xyz E
     gradient               testgrad molecule.xyz Y N N       analytic, not numerical, no list of components

@@ -2,7 +2,7 @@
 
 A file is a header, a table of conversion factors (after the line "-1"), a table of type equivalences ("-5"), sections
 of parameter rows ("-2") and of van der Waals rows ("-6"), and substructures: a title line " C", a pattern line " 9",
-"-2", rows, "-3". Columns, counted from 0:
+"-2", rows, "-3". Columns, counted from 0::
 
     rows              0      blank, or a letter: the row is an alternative
                       1      kind, see `COLUMNS_OF_KIND`; "54" in columns 0-1 is the continuation of a torsion to V4-V6
