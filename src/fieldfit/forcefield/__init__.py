@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from fieldfit.forcefield.molecule import Molecule, QMRecord
     from fieldfit.forcefield.nonbonded import Nonbonded
     from fieldfit.forcefield.readers import read
+    from fieldfit.forcefield.readers.combine import combine
     from fieldfit.forcefield.readers.macromodel_mmo import read_mmo
+    from fieldfit.forcefield.readers.mae import read_mae
+    from fieldfit.forcefield.readers.mol2 import read_mol2
+    from fieldfit.forcefield.readers.structure import Structure, molecule_from_structure
     from fieldfit.forcefield.report import FitReport, report_fit
     from fieldfit.forcefield.row import Row
     from fieldfit.forcefield.topology import perceive, share_types
@@ -32,13 +36,18 @@ _HOMES = {
     "Nonbonded": "fieldfit.forcefield.nonbonded",
     "QMRecord": "fieldfit.forcefield.molecule",
     "Row": "fieldfit.forcefield.row",
+    "Structure": "fieldfit.forcefield.readers.structure",
     "build_force_field": "fieldfit.forcefield.building",
+    "combine": "fieldfit.forcefield.readers.combine",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
     "force_field_from_print_outs": "fieldfit.forcefield.macromodel",
+    "molecule_from_structure": "fieldfit.forcefield.readers.structure",
     "perceive": "fieldfit.forcefield.topology",
     "read": "fieldfit.forcefield.readers",
     "read_fld": "fieldfit.forcefield.formats.mm3_fld",
+    "read_mae": "fieldfit.forcefield.readers.mae",
     "read_mmo": "fieldfit.forcefield.readers.macromodel_mmo",
+    "read_mol2": "fieldfit.forcefield.readers.mol2",
     "report_fit": "fieldfit.forcefield.report",
     "share_types": "fieldfit.forcefield.topology",
     "write": "fieldfit.forcefield.formats",
@@ -53,13 +62,18 @@ __all__ = [
     "Nonbonded",
     "QMRecord",
     "Row",
+    "Structure",
     "build_force_field",
+    "combine",
     "estimate_force_constants",
     "force_field_from_print_outs",
+    "molecule_from_structure",
     "perceive",
     "read",
     "read_fld",
+    "read_mae",
     "read_mmo",
+    "read_mol2",
     "report_fit",
     "share_types",
     "write",

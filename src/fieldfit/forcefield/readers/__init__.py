@@ -23,6 +23,8 @@ READERS = Registry(
     {
         "gaussian-fchk": "fieldfit.forcefield.readers.gaussian_fchk:GaussianFchkReader",
         "gaussian-log": "fieldfit.forcefield.readers.gaussian_log:GaussianLogReader",
+        "jaguar-in": "fieldfit.forcefield.readers.jaguar_in:JaguarInReader",
+        "jaguar-out": "fieldfit.forcefield.readers.jaguar_out:JaguarOutReader",
         "orca-hess": "fieldfit.forcefield.readers.orca_hess:OrcaHessReader",
         "qcschema": "fieldfit.forcefield.readers.qcschema:QCSchemaReader",
         "xyz": "fieldfit.forcefield.readers.xyz:XYZReader",
