@@ -64,3 +64,21 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     assert SettingsError.__name__ in result.stderr
     assert "cannot be made" in result.stderr
     assert VARIABLE in result.stderr
+
+
+def test_the_command_line_goes_on_without_a_folder_for_caches(examples, tmp_path):
+    (tmp_path / "file").write_text("")
+    command = [
+        sys.executable,
+        "-m",
+        "fieldfit",
+        "fit",
+        str(examples / "ch3f" / "fit.toml"),
+        "-q",
+        "-o",
+        str(tmp_path / "o"),
+    ]
+    environment = {**os.environ, VARIABLE: "", "XDG_CACHE_HOME": str(tmp_path / "file")}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0
+    assert "Going on without" in result.stderr

@@ -47,13 +47,14 @@ def use_compilation_cache(folder: FilePath | None = None) -> Path | None:
     current: Any = jax.config.values["jax_compilation_cache_dir"]
     if current:
         return Path(current)
-    path = Path(chosen) if chosen else _user_cache() / "fieldfit" / "compiled"
     try:
+        path = Path(chosen) if chosen else _user_cache() / "fieldfit" / "compiled"
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # A user without a home has no folder for caches: Python says so by a RuntimeError.
         raise SettingsError(
-            f"The folder for compiled programs, {str(path)!r}, cannot be made: {error.strerror}. Name another one in "
-            f"the environment variable {VARIABLE}, or set it to off."
+            f"The folder for compiled programs cannot be made: {error}. Name another one in the environment variable "
+            f"{VARIABLE}, or set it to off."
         ) from error
     jax.config.update("jax_compilation_cache_dir", str(path))
     # Our programs are many and small: by default JAX keeps only those that took a second to compile.

@@ -121,7 +121,7 @@ def test_openmm_agrees_with_jax_on_every_form(name, examples) -> None:
     layout = Layout.of(counts, [(terms,) for terms, _ in drawn], n_parameters)
     for molecule, (terms, p) in zip(molecules, drawn, strict=True):
         reference = System(molecule.n_atoms, (terms,), n_parameters, layout)
-        system = OpenMMSystem(molecule.n_atoms, (terms,))
+        system = OpenMMSystem(molecule.n_atoms, (terms,), n_parameters)
         for x in displaced(molecule):
             assert_agreement(system, reference, x, p)
 

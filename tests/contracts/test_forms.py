@@ -453,9 +453,13 @@ def test_charges_have_the_energy_of_coulomb():
     assert energy("point_charges", [2.361], [], [-332.06371]) == pytest.approx(expected, rel=1e-7)
 
 
-@pytest.mark.parametrize("name", ["lennard_jones", "lennard_jones_geometric", "lennard_jones_waldman_hagler"])
-def test_a_depth_of_zero_means_no_energy_and_finite_derivatives(name):
-    p, s, q = np.array([1.2, 0.0, 1.9, 0.1]), np.ones(1), np.array([2.5])
-    assert float(in_double_precision(jax.jit(FORMS[name].energy))(q, p, s)) == 0.0
-    slopes = in_double_precision(jax.jit(jax.jacfwd(FORMS[name].energy, 1)))(q, p, s)
-    assert np.all(np.isfinite(slopes))
+@pytest.mark.parametrize("radii", [(1.2, 1.9), (0.0, 1.9), (0.0, 0.0)])
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.kind == "vdw"])
+def test_a_depth_of_zero_means_no_energy_and_finite_derivatives(name, radii):
+    form = FORMS[name]
+    p, s, q = np.array([radii[0], 0.0, radii[1], 0.1 * radii[0]]), np.ones(form.n_constants), np.array([2.5])
+    assert float(in_double_precision(jax.jit(form.energy))(q, p, s)) == 0.0
+    for order in (0, 1):
+        assert np.all(np.isfinite(in_double_precision(jax.jit(jax.jacfwd(form.energy, order)))(q, p, s)))
+    mixed = jax.jit(jax.jacfwd(jax.jacfwd(form.energy, 0), 1))
+    assert np.all(np.isfinite(in_double_precision(mixed)(q, p, s)))

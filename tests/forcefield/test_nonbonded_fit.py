@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fieldfit import LeastSquaresOptimizer
-from fieldfit.forcefield import ForceFieldObjective, Nonbonded, Row, build_force_field, report_fit
+from fieldfit.errors import ForceFieldError
+from fieldfit.forcefield import ForceFieldObjective, Nonbonded, Row, build_force_field, report_fit, write
 from fieldfit.forcefield.engines.openmm import OpenMMEngine
 from fieldfit.forcefield.initial_guess import hessian_fit
 from molecules import ethane, fluoromethane
@@ -101,3 +102,27 @@ def test_a_fit_with_an_engine_without_parameter_derivatives_ends_where_the_exact
         assert objective.traits.has_derivatives == (engine == "jax")
         ends.append(LeastSquaresOptimizer().optimize(objective))
     assert ends[1].final_score == pytest.approx(ends[0].final_score, rel=1e-5)
+
+
+def test_a_report_names_the_rows_that_act_nowhere(complete) -> None:
+    # Read the AMBER way, with its centre third, the improper meets no atom; and carbons have no pairs in ethane.
+    molecule, field = complete
+    odd = Row("periodic_improper", ("H", "H", "C", "H"), {"k": 1.0}, {"periodicity": 2.0, "phase": 180.0})
+    objective = ForceFieldObjective(replace(field, rows=(*field.rows, odd)), [molecule], ["eigenmatrix_diagonal"])
+    report = report_fit(objective, LeastSquaresOptimizer(maxiter=1).optimize(objective))
+    assert report.interactions["rows that act nowhere"] == "improper.H-H-C-H.2, vdw.C, charge.C"
+
+
+def test_formats_by_type_refuse_what_they_would_lose(complete, tmp_path) -> None:
+    molecule, field = complete
+    valence = build_force_field([molecule])
+    tagged = replace(valence, rows=(*valence.rows, replace(valence.row("bond.C-C"), tag="7")))
+    charged = replace(molecule, charges=np.zeros(8))
+    assigned = replace(molecule, assignments=(("bond.C-C", (1, 3)),))
+    for entry, what, words in (
+        (tagged, molecule, "has a tag"),
+        (replace(valence, nonbonded=Nonbonded()), charged, "has charges of its own"),
+        (valence, assigned, "has assignments of rows of its own"),
+    ):
+        with pytest.raises(ForceFieldError, match=words):
+            write(tmp_path / "field.xml", entry, [what])

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fieldfit.errors import FileFormatError, ForceFieldError
-from fieldfit.forcefield import ForceField, Row, build_force_field, perceive
+from fieldfit.errors import FileFormatError, ForceFieldError, InputError, MoleculeError
+from fieldfit.forcefield import ForceField, Row, build_force_field, perceive, share_types
 from fieldfit.forcefield.assignment import assign
-from fieldfit.forcefield.engines import jax_programs
+from fieldfit.forcefield.engines import fixed_geometry, jax_programs
+from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine
+from fieldfit.forcefield.engines.openmm import OpenMMEngine
 from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.topology import nonbonded_pairs
-from molecules import bare_record
+from molecules import bare_record, propyne
 
 RADII = {"C": 1.9, "H": 1.4}
 DEPTHS = {"C": 0.11, "H": 0.016}
@@ -202,10 +204,88 @@ def test_wrong_assignments_are_errors():
     field = build_force_field([molecule])
     with pytest.raises(ForceFieldError, match=r"bond\.C-X"):
         assign(replace(molecule, assignments=(("bond.C-X", (0, 1)),)), field)
-    with pytest.raises(ForceFieldError, match="acts on 2 of the atoms 0 to 3"):
+    with pytest.raises(ForceFieldError, match="acts on 2 different ones of the atoms 0 to 3"):
         assign(replace(molecule, assignments=(("bond.C-C", (0, 1, 2)),)), field)
-    with pytest.raises(ForceFieldError, match="acts on 2 of the atoms 0 to 3"):
+    with pytest.raises(ForceFieldError, match="acts on 2 different ones of the atoms 0 to 3"):
         assign(replace(molecule, assignments=(("bond.C-C", (0, 4)),)), field)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        ([("bond.C-C", (1, 1))], "acts on 2 different ones"),
+        ([("bond.C-C", (0, 1)), ("bond.C-C", (1, 0))], "two assignments of bond.C-C"),
+        ([("vdw.C", (0,)), ("vdw.H", (0,))], "two assignments of vdw"),
+    ],
+)
+def test_assignments_that_cannot_be_meant_are_errors(assignments, words):
+    molecule = chain(2)
+    field = with_pairs(molecule, Nonbonded())
+    with pytest.raises(ForceFieldError, match=words):
+        assign(replace(molecule, assignments=tuple(assignments)), field)
+
+
+def test_a_special_pair_acts_without_van_der_waals_rows():
+    dimer = perceive(bare_record("argon", ["Ar", "Ar"], [(0.0, 0.0, 0.0), (0.0, 0.0, 4.3)]), bonds=[], fragments=2)
+    row = Row("lennard_jones_pair", ("Ar", "Ar"), {"distance": 3.8, "epsilon": 0.24})
+    field = ForceField("argon", (row,), {"Ar": "Ar"}, Nonbonded())
+    attraction = (3.8 / 4.3) ** 6
+    found = JaxEngine().system(dimer, field).energy(dimer.record.coordinates, internal(field))
+    assert found == pytest.approx(0.24 * (attraction**2 - 2.0 * attraction), rel=1e-12)
+
+
+def test_a_dimer_of_two_molecules_is_two_fragments():
+    water = [(0.0, 0.0, 0.0), (0.96, 0.0, 0.0), (-0.24, 0.93, 0.0)]
+    record = bare_record("dimer", "OHHOHH", [*water, *((x, y, z + 2.9) for x, y, z in water)])
+    with pytest.raises(MoleculeError, match="say fragments=2"):
+        perceive(record)
+    assert len(perceive(record, fragments=2).bonds) == 4
+
+
+def test_the_site_of_an_atom_without_neighbours_is_its_nucleus():
+    pair = perceive(bare_record("pair", ["H", "O"], [(0.0, 0.0, 0.0), (0.0, 0.0, 2.0)]), bonds=[], fragments=2)
+    rows = [Row("buckingham", (t,), {"radius": 1.6, "epsilon": 0.05}, {"offset": -0.077}) for t in "HO"]
+    field = ForceField("pair", tuple(rows), {"H": "H", "O": "O"}, Nonbonded())
+    expected = 0.05 * (1.84e5 * np.exp(-12.0 * 2.0 / 3.2) - 2.25 * 1.6**6)
+    found = JaxEngine().system(pair, field).energy(pair.record.coordinates, internal(field))
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("engine", [JaxEngine(), OpenMMEngine()])
+def test_coordinates_and_parameters_of_other_sizes_are_refused(engine):
+    molecule = chain(2)
+    field = with_pairs(molecule, Nonbonded())
+    system, p, x = engine.system(molecule, field), internal(field), molecule.record.coordinates
+    for coordinates, parameters in ((x[:-1], p), (np.zeros((5, 3)), p), (x, p[:-1]), (x, np.append(p, 1.0))):
+        with pytest.raises(InputError, match="the system has 4 atoms and"):
+            system.local(coordinates, parameters)
+
+
+def test_a_molecule_checks_what_it_is_given():
+    molecule = chain(2)
+    for wrong, words in (
+        ({"charges": np.zeros(3)}, "3 charges are given for 4 atoms"),
+        ({"charges": np.array([0.0, np.nan, 0.0, 0.0])}, "not finite"),
+        ({"types": ("C", "C")}, "2 types are given for 4 atoms"),
+        ({"bonds": ((0, 5),)}, "joins atoms 0 and 5"),
+    ):
+        with pytest.raises(MoleculeError, match=words):
+            replace(molecule, **wrong)
+
+
+def test_large_molecules_give_the_same_eigenmatrix_without_the_dense_matrix(monkeypatch):
+    molecule = chain(4)
+    field = with_pairs(molecule, Nonbonded())
+    p, x = internal(field), molecule.record.coordinates
+    v = np.random.default_rng(0).normal(size=(x.size, 7))
+    numbers = []
+    for largest in (4_000_000, 0):
+        monkeypatch.setattr(fixed_geometry, "LARGEST_DENSE", largest)
+        geometry = FixedGeometry(JaxEngine().system(molecule, field), x)
+        projector, terms = geometry.full_projector(v), geometry.term_vector(p)
+        numbers.append((projector.elements(terms), projector.jacobian(terms)))
+    for dense, sparse in zip(*numbers, strict=True):
+        assert_allclose(sparse, dense, rtol=1e-12, atol=1e-10 * np.abs(dense).max())
 
 
 def test_nonbonded_settings_and_tags_survive_a_file(tmp_path):
@@ -244,3 +324,40 @@ def test_a_molecule_has_the_same_energy_alone_and_in_a_set():
         assert together.energy == pytest.approx(alone.energy, rel=1e-13)
         assert_allclose(together.hessian, alone.hessian, atol=1e-9)
         assert_allclose(system.gradient(x, p), alone.gradient, atol=1e-10)
+
+
+def test_an_isolated_ion_has_an_energy_and_no_derivatives():
+    ion = replace(perceive(bare_record("ion", ["Na"], [(0.0, 0.0, 0.0)]), bonds=[]), charges=np.ones(1))
+    field = ForceField("ion", (), {"Na": "Na"}, Nonbonded())
+    system, x = JaxEngine().system(ion, field), np.zeros((1, 3))
+    assert system.energy(x, np.zeros(0)) == 0.0
+    geometry = FixedGeometry(system, x)
+    assert np.array_equal(geometry.hessian(geometry.term_vector(np.zeros(0))), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"vdw_14": -0.5}, "vdw_14 is -0.5"),
+        ({"coulomb": -1.0}, "coulomb is -1.0"),
+        ({"charge_14": float("nan")}, "charge_14 is nan"),
+    ],
+)
+def test_wrong_nonbonded_settings_are_errors(settings, words):
+    with pytest.raises(ForceFieldError, match=words):
+        Nonbonded(**settings)
+
+
+def test_a_negative_depth_is_an_error():
+    with pytest.raises(ForceFieldError, match="not negative"):
+        Row("lennard_jones", ("C",), {"radius": 1.9, "epsilon": -0.1})
+
+
+def test_types_that_are_linear_here_and_bent_there_get_one_switched_torsion():
+    straight = propyne()
+    bent = replace(straight, name="bent", coordinates=straight.coordinates.copy())
+    bent.coordinates[-1] += [0.0, 0.25, 0.0]
+    molecules = share_types([perceive(straight), perceive(bent)])
+    field = build_force_field(molecules, linear_torsions="switch")
+    assert len({row.label for row in field.rows}) == len(field.rows)
+    assert all(JaxEngine().systems(molecules, field))

@@ -6,11 +6,12 @@ Exit codes: 0 done, 1 done but not converged, 2 nothing done because of what was
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from fieldfit._version import __version__
-from fieldfit.errors import FieldfitError
+from fieldfit.errors import FieldfitError, SettingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,10 +70,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fit(options: argparse.Namespace) -> int:
     from fieldfit.cli.fit import run_fit
-    from fieldfit.compilation import use_compilation_cache
 
-    use_compilation_cache()
+    _keep_compiled_programs()
     return run_fit(options.settings, output=options.output, is_quiet=options.quiet, calibrates=options.calibrate)
+
+
+def _keep_compiled_programs() -> None:
+    """Keep compiled programs between runs; where the folder for caches cannot be used, say so and go on."""
+    from fieldfit.compilation import VARIABLE, use_compilation_cache
+
+    try:
+        use_compilation_cache()
+    except SettingsError as error:
+        if os.environ.get(VARIABLE):
+            raise
+        sys.stderr.write(f"fieldfit: {error} Going on without.\n")
 
 
 def _methods(options: argparse.Namespace) -> int:

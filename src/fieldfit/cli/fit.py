@@ -85,6 +85,7 @@ def make_objective(settings: Settings) -> ForceFieldObjective:
         field,
         molecules,
         settings.references or None,
+        engine=settings.fit.engine,
         parameters=parameters,
         regularization=settings.fit.regularization,
     )

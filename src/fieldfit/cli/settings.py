@@ -115,13 +115,14 @@ class StartSettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """The `[fit]` table: optimizer, its limits, and the strength of an L2 tether to the start.
+    """The `[fit]` table: optimizer, its limits, what computes energies, and the strength of an L2 tether to the start.
 
     The default `ftol` ends a fit when a step lowers the score by less than a millionth of it: far below what the
     reference data mean, and before the last digits of parameters that these hardly determine.
     """
 
     optimizer: str = _key(TEXT, "least-squares")
+    engine: str = _key(TEXT, "jax")
     ftol: float = _key(NUMBER, 1e-6)
     maxiter: int | None = _key(COUNT, None)
     regularization: float = _key(NUMBER, 0.0)

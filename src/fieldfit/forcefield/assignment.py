@@ -102,13 +102,30 @@ def _by_labels(molecule: Molecule, force_field: ForceField) -> list[_Use]:
     uses = []
     for label, atoms in molecule.assignments or ():
         row = force_field.row(label)
-        if len(atoms) != row.definition.n_types or not all(0 <= atom < molecule.n_atoms for atom in atoms):
+        is_tuple = len(set(atoms)) == len(atoms) == row.definition.n_types
+        if not is_tuple or not all(0 <= atom < molecule.n_atoms for atom in atoms):
             raise ForceFieldError(
                 f"{molecule.name}: row {label} is assigned to the atoms {atoms}, but it acts on "
-                f"{row.definition.n_types} of the atoms 0 to {molecule.n_atoms - 1}. Correct the assignment."
+                f"{row.definition.n_types} different ones of the atoms 0 to {molecule.n_atoms - 1}. "
+                "Correct the assignment."
             )
         uses.append(_Use(row, tuple(atoms)))
+    _check_repeated(molecule, uses)
     return uses
+
+
+def _check_repeated(molecule: Molecule, uses: list[_Use]) -> None:
+    """Refuse a row that is assigned twice to the same atoms, and a second van der Waals row or charge of an atom."""
+    seen: set[tuple] = set()
+    for use in uses:
+        row, atoms = use.row, _unordered(use.atoms)
+        key = (row.kind if row.kind in ("vdw", "charge") else row.label, atoms)
+        if key in seen:
+            raise ForceFieldError(
+                f"{molecule.name}: the atoms {atoms} have two assignments of {key[0]}, the second one row {row.label}. "
+                "Keep one of them."
+            )
+        seen.add(key)
 
 
 def _by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
@@ -187,6 +204,8 @@ class _Builder:
         for use in uses:
             self._rows.setdefault((use.row.kind, _unordered(use.atoms)), []).append(use.row)
         self._found: dict[str, list[tuple]] = {}
+        # The neighbour on whose bond the site of an atom lies; an atom without any is its own.
+        self._parents = [(*around, atom)[0] for atom, around in enumerate(molecule.neighbours)]
 
     @property
     def terms(self) -> tuple[Terms, ...]:
@@ -215,7 +234,7 @@ class _Builder:
         factor = nonbonded.coulomb / nonbonded.dielectric
         for (i, j), near in zip(pairs.tolist(), is_14.tolist(), strict=True):
             vdw_scale, charge_scale = (nonbonded.vdw_14, nonbonded.charge_14) if near else (1.0, 1.0)
-            if vdw and vdw_scale:
+            if vdw_scale:
                 self._add_contact(i, j, vdw_scale, vdw)
             if charges and charge_scale:
                 self._add(charges[i].definition, (i, j), (charges[i], charges[j]), (factor * charge_scale,))
@@ -237,10 +256,11 @@ class _Builder:
     def _add_contact(self, i: int, j: int, scale: float, vdw: dict[int, Row]) -> None:
         special = self._rows.get(("vdw-pair", _unordered((i, j))))
         if special is None:
-            self._add(vdw[i].definition, self._sites(vdw[i].definition, i, j), (vdw[i], vdw[j]), (scale,))
+            if vdw:
+                self._add(vdw[i].definition, self._sites(vdw[i].definition, i, j), (vdw[i], vdw[j]), (scale,))
             return
         form = special[0].definition
-        offsets = [_offset(vdw[atom]) for atom in (i, j)] if len(form.assigned) > 1 else []
+        offsets = [_offset(vdw.get(atom)) for atom in (i, j)] if len(form.assigned) > 1 else []
         self._add(form, self._sites(form, i, j), (special[0],), (*offsets, scale))
 
     def _add_charges(self, i: int, j: int, factor: float, vdw: dict[int, Row] | None) -> None:
@@ -250,11 +270,8 @@ class _Builder:
         self._add(form, self._sites(form, i, j), (), (*offsets, factor))
 
     def _sites(self, form: Form, i: int, j: int) -> tuple[int, ...]:
-        """Return the atoms of a pair term, each with the neighbour on whose bond its site may lie."""
-        if form.n_atoms == 2:
-            return (i, j)
-        neighbours = self._molecule.neighbours
-        return (i, (*neighbours[i], j)[0], j, (*neighbours[j], i)[0])
+        """Return the atoms of a pair term, each with its parent if the form asks for it: see `geometry.sites`."""
+        return (i, j) if form.n_atoms == 2 else (i, self._parents[i], j, self._parents[j])
 
     def _of_atoms(self, kind: str) -> dict[int, Row]:
         """Return the row of a kind that each atom has.

@@ -71,6 +71,11 @@ def build_force_field(
             collected.setdefault(key, []).append(value)
         if linear_torsions == "switch":
             collected |= {key: [0.0] for key in _switched_keys(molecule, periodicities)}
+    # A switched torsion acts on bent angles too: of the same types, there is no other beside it.
+    switched = {key[1:] for key in collected if key[0] == SWITCHED_TORSION}
+    collected = {
+        key: found for key, found in collected.items() if key[0] != "cosine_torsion" or key[1:] not in switched
+    }
     rows = [_make_row(key, float(np.mean(values))) for key, values in collected.items()]
     rows += _stretch_bend_rows(rows, stretch_bend)
     return ForceField(name, tuple(rows), _elements(molecules))

@@ -97,6 +97,11 @@ class ForceFieldObjective(AbstractObjective):
         self._parameters = force_field.parameters if parameters is None else checked_parameters(force_field, parameters)
         self._factors = force_field.internal_factors
         chosen = ENGINES[engine]() if isinstance(engine, str) else engine
+        if not isinstance(chosen, AbstractEngine):
+            raise SettingsError(
+                f"The engine is {engine!r}, which is neither a name nor an engine. Give one of {', '.join(ENGINES)}, "
+                "or an object such as OpenMMEngine(platform='CPU')."
+            )
         self._has_derivatives = chosen.traits.has_parameter_derivatives
         systems = chosen.systems(self.molecules, force_field)
         self.models = tuple(MoleculeModel(*entry) for entry in zip(self.molecules, systems, strict=True))

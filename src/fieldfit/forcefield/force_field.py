@@ -182,7 +182,7 @@ class ForceField:
                     f"it is of format {data['format']}, but this version of fieldfit reads format {FORMAT}"
                 )
             elements = {str(key): str(value) for key, value in data["elements"].items()}
-            pairs = None if "nonbonded" not in data else Nonbonded(**data["nonbonded"])
+            pairs = None if "nonbonded" not in data else Nonbonded.from_table(data["nonbonded"])
             return ForceField(data["name"], tuple(_row_from_table(table) for table in data["rows"]), elements, pairs)
         except InputError as error:
             raise FileFormatError(f"The force field {path} cannot be used: {error}") from error

@@ -94,6 +94,9 @@ class Molecule:
         assignments: Labels of force-field rows with the atoms that each acts on, if a program has assigned them
             already; None: rows are found by atom types. A row of a pair interaction is named with its own atoms only:
             a van der Waals row with one atom, a bend-bend row with the three atoms of an angle.
+
+    Raises:
+        MoleculeError: Types, charges or bonds do not fit the atoms.
     """
 
     record: QMRecord
@@ -101,6 +104,22 @@ class Molecule:
     types: tuple[str, ...]
     charges: Float[np.ndarray, " atoms"] | None = None
     assignments: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("types", "charges"):
+            given = getattr(self, name)
+            if given is not None and len(given) != self.n_atoms:
+                raise MoleculeError(
+                    f"{self.name}: {len(given)} {name} are given for {self.n_atoms} atoms. Give one per atom."
+                )
+        if self.charges is not None and not np.all(np.isfinite(self.charges)):
+            raise MoleculeError(f"{self.name}: the charges hold numbers that are not finite. Give finite numbers.")
+        for i, j in self.bonds:
+            if not (0 <= i < self.n_atoms and 0 <= j < self.n_atoms and i != j):
+                raise MoleculeError(
+                    f"{self.name}: a bond joins atoms {i} and {j}, but the atoms are 0 to {self.n_atoms - 1}. "
+                    "Count atoms from 0."
+                )
 
     def __repr__(self) -> str:
         return f"Molecule({self.name}: {self.n_atoms} atoms, {len(self.bonds)} bonds, types {' '.join(self.types)})"

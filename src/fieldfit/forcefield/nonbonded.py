@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
 
 from fieldfit.errors import ForceFieldError
+from fieldfit.registry import unknown_name
 
 COULOMB = 332.06371
 """Energy of two elementary charges at a distance of one angstrom in the harmonic family [kcal A/mol/e^2]."""
@@ -35,7 +40,28 @@ class Nonbonded:
 
     def __post_init__(self) -> None:
         for name in ("vdw_14", "charge_14", "dielectric", "coulomb"):
-            value = getattr(self, name)
-            smallest = "not negative" if name.endswith("14") else "positive"
-            if not math.isfinite(value) or value < 0.0 or (value == 0.0 and smallest == "positive"):
-                raise ForceFieldError(f"The nonbonded setting {name} is {value}, but has to be {smallest} and finite.")
+            value, is_factor = getattr(self, name), name.endswith("14")
+            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not is_number or not math.isfinite(value) or value < 0.0 or (value == 0.0 and not is_factor):
+                raise ForceFieldError(
+                    f"The nonbonded setting {name} is {value!r}, but it has to be a "
+                    f"{'number that is not negative' if is_factor else 'positive number'}. Give another one."
+                )
+            object.__setattr__(self, name, float(value))
+        if not isinstance(self.has_shifted_charges, bool):
+            raise ForceFieldError(
+                f"The nonbonded setting has_shifted_charges is {self.has_shifted_charges!r}. Give true or false."
+            )
+
+    @staticmethod
+    def from_table(table: Mapping[str, Any]) -> Nonbonded:
+        """Make the settings from a table of a file.
+
+        Raises:
+            ForceFieldError: It has an unknown key or a wrong value.
+        """
+        known = [entry.name for entry in fields(Nonbonded)]
+        for key in table:
+            if key not in known:
+                raise ForceFieldError(unknown_name("nonbonded setting", key, known))
+        return Nonbonded(**table)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fieldfit.diagnostics import Identifiability, identifiability
 from fieldfit.errors import EvaluationError
-from fieldfit.forcefield.assignment import SWITCHED_TORSION
+from fieldfit.forcefield.assignment import SWITCHED_TORSION, assign
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation
 from fieldfit.forcefield.vibrations import subspace_overlaps, wavenumber
@@ -214,7 +214,24 @@ def describe_interactions(objective: ForceFieldObjective, result: OptimizationRe
     undefined = sum(len(model.internal_coordinates.undefined_torsions) for model in objective.models)
     if undefined and all(row.form != SWITCHED_TORSION for row in field.rows):
         described["torsion at a linear angle"] = f"{undefined} left out: undefined"
-    return described | _absent(objective)
+    return described | _absent(objective) | _unused(objective)
+
+
+def _unused(objective: ForceFieldObjective) -> dict[str, str]:
+    """Name the rows that act nowhere in the molecules."""
+    field = objective.force_field
+    used = {
+        int(pointer)
+        for molecule in objective.molecules
+        for terms in assign(molecule, field)
+        for pointer in np.unique(terms.pointers)
+    }
+    index = {name: number for number, name in enumerate(field.parameter_names)}
+    idle = [row.label for row in field.rows if not used & {index[name] for name in row.parameter_names}]
+    if not idle:
+        return {}
+    more = f" and {len(idle) - 5} more" if len(idle) > 5 else ""
+    return {"rows that act nowhere": ", ".join(idle[:5]) + more}
 
 
 def _absent(objective: ForceFieldObjective) -> dict[str, str]:

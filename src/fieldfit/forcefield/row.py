@@ -57,6 +57,7 @@ class Row:
     tag: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "types", tuple(self.types))
         wanted = tuple(column.name for column in self.definition.columns)
         if tuple(self.values) != wanted or tuple(self.constants) != self.definition.constants:
             raise ForceFieldError(
@@ -69,6 +70,13 @@ class Row:
                 raise ForceFieldError(
                     f"Row {self.label} has {name} = {value}, which is not finite. Give a finite number."
                 )
+        if self.kind in ("vdw", "vdw-pair"):
+            for name, value in self.values.items():
+                if value < 0.0:
+                    raise ForceFieldError(
+                        f"Row {self.label} has {name} = {value}, but radii, distances and depths are not negative. "
+                        "Give a number that is 0 or positive."
+                    )
         if len(self.types) != self.definition.n_types:
             raise ForceFieldError(
                 f"Row {self.form} names {len(self.types)} atom types, but the form has {self.definition.n_types}."

@@ -56,6 +56,7 @@ def perceive(
     bond_tolerance: float = BOND_TOLERANCE,
     bonds: Sequence[tuple[int, int]] | None = None,
     types: Sequence[str] | None = None,
+    fragments: int = 1,
 ) -> Molecule:
     """Find the bonds and atom types of a QM result.
 
@@ -64,12 +65,13 @@ def perceive(
         bond_tolerance: Bonded atoms are closer than this times the sum of their covalent radii.
         bonds: The bonds as pairs of atoms counted from 0, instead of those found.
         types: The atom types, one per atom, instead of those found.
+        fragments: Number of molecules that the atoms form: 2 for a dimer.
 
     Returns:
         The molecule.
 
     Raises:
-        MoleculeError: The atoms fall apart into fragments, two atoms coincide, or bonds or types do not fit.
+        MoleculeError: The atoms form another number of fragments, two atoms coincide, or bonds or types do not fit.
     """
     found = find_bonds(record, bond_tolerance) if bonds is None else _checked_bonds(record, bonds)
     remedy = (
@@ -78,7 +80,7 @@ def perceive(
         if bonds is None
         else "with the bonds that are listed. Add the missing ones."
     )
-    _check_connected(record, found, remedy)
+    _check_connected(record, found, fragments, remedy)
     if types is None:
         types = graph_types(record.symbols, found)
     elif len(types) != record.n_atoms:
@@ -255,12 +257,15 @@ def _checked_bonds(record: QMRecord, bonds: Sequence[tuple[int, int]]) -> tuple[
     return tuple(sorted({(min(pair), max(pair)) for pair in bonds}))
 
 
-def _check_connected(record: QMRecord, bonds: Sequence[tuple[int, int]], remedy: str) -> None:
+def _check_connected(record: QMRecord, bonds: Sequence[tuple[int, int]], wanted: int, remedy: str) -> None:
     group = list(range(record.n_atoms))
     for i, j in bonds:
         old, new = group[j], group[i]
         group = [new if entry == old else entry for entry in group]
     fragments = [[atom for atom in range(record.n_atoms) if group[atom] == label] for label in sorted(set(group))]
-    if len(fragments) > 1:
+    if len(fragments) != wanted:
         listing = "; ".join(" ".join(f"{record.symbols[a]}{a + 1}" for a in fragment) for fragment in fragments)
-        raise MoleculeError(f"{record.name} falls apart into {len(fragments)} fragments ({listing}) {remedy}")
+        raise MoleculeError(
+            f"{record.name} falls apart into {len(fragments)} fragments ({listing}) {remedy} If they are molecules of "
+            f"their own, say fragments={len(fragments)}."
+        )

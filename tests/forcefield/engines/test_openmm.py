@@ -41,7 +41,7 @@ def fluoromethane_system(examples):
 
 def test_energies_are_in_kcal_per_mol_and_gradients_per_angstrom() -> None:
     # k d^2 = 100 * 0.1^2 = 1 kcal/mol; the slope is 2 k d = 20 kcal/mol/A along the bond.
-    system = OpenMMSystem(2, [one_term("harmonic_bond", (0, 1), 2)])
+    system = OpenMMSystem(2, [one_term("harmonic_bond", (0, 1), 2)], 2)
     x, p = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.3]]), np.array([100.0, 1.2])
     assert system.energy(x, p) == pytest.approx(1.0, rel=1e-12)
     assert_allclose(system.gradient(x, p), [0.0, 0.0, -20.0, 0.0, 0.0, 20.0], atol=1e-11)
@@ -50,7 +50,7 @@ def test_energies_are_in_kcal_per_mol_and_gradients_per_angstrom() -> None:
 
 def test_a_linear_bend_at_rest_keeps_its_stiffness() -> None:
     # k |e1 + e2|^2 with two arms of length r: moving the middle atom across by y turns the angle by 2 y / r.
-    system = OpenMMSystem(3, [one_term("linear_bend", (0, 1, 2), 1)])
+    system = OpenMMSystem(3, [one_term("linear_bend", (0, 1, 2), 1)], 1)
     x, p = np.array([[0.0, 0.0, -1.2], [0.0, 0.0, 0.0], [0.0, 0.0, 1.2]]), np.array([50.0])
     found = system.local(x, p)
     assert_allclose(found.gradient, 0.0, atol=1e-12)
@@ -104,7 +104,7 @@ def test_a_form_from_elsewhere_runs_without_a_second_transcription(monkeypatch) 
         constants=("size",),
     )
     monkeypatch.setattr(openmm_forces, "FORMS", {"ring": form})
-    system = OpenMMSystem(3, [one_term("ring", (0, 1, 2), 1, (2.0,))])
+    system = OpenMMSystem(3, [one_term("ring", (0, 1, 2), 1, (2.0,))], 1)
     x = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.5], [0.0, 1.1, 1.5]])
     assert system.energy(x, np.array([4.0])) == pytest.approx(4.0 * (1.0 - np.exp(-0.36)), rel=1e-13)
     assert system.energy(0.5 * x, np.array([4.0])) == 0.0
@@ -114,11 +114,11 @@ def test_a_form_without_parameters_or_constants_runs(monkeypatch) -> None:
     form = Form("drop", "drop", 2, (InternalCoordinate("distance", (0, 1)),), (), lambda q, p, s: 1.0 / q[0])
     monkeypatch.setattr(openmm_forces, "FORMS", {"drop": form})
     terms = Terms("drop", np.array([[0, 1]]), np.zeros((1, 0), dtype=int), NO_CONSTANTS)
-    assert OpenMMSystem(2, [terms]).energy(np.array([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]]), np.zeros(0)) == 0.2
+    assert OpenMMSystem(2, [terms], 0).energy(np.array([[0.0, 0.0, 0.0], [0.0, 3.0, 4.0]]), np.zeros(0)) == 0.2
 
 
 def test_a_molecule_without_terms_has_no_energy() -> None:
-    system = OpenMMSystem(1, [])
+    system = OpenMMSystem(1, [], 0)
     assert system.energy(np.ones((1, 3)), np.zeros(0)) == 0.0
     assert_array_equal(system.gradient(np.ones((1, 3)), np.zeros(0)), 0.0)
 
@@ -134,7 +134,7 @@ def test_a_coordinate_that_cannot_be_written_is_an_error(monkeypatch) -> None:
     form = Form("spin", "spin", 2, (InternalCoordinate("phase of the moon", (0, 1)),), (), lambda q, p, s: q[0])
     monkeypatch.setattr(openmm_forces, "FORMS", {"spin": form})
     with pytest.raises(ForceFieldError, match="The form spin acts on the coordinate 'phase of the moon'"):
-        OpenMMSystem(2, [Terms("spin", np.array([[0, 1]]), np.zeros((1, 0), dtype=int), NO_CONSTANTS)])
+        OpenMMSystem(2, [Terms("spin", np.array([[0, 1]]), np.zeros((1, 0), dtype=int), NO_CONSTANTS)], 0)
 
 
 def test_an_unknown_platform_is_an_error_that_lists_those_that_are_there() -> None:

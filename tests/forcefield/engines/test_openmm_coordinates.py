@@ -28,9 +28,8 @@ def probe(monkeypatch):
         form = Form("probe", "probe", count, (coordinate,), (), lambda q, p, s: q[0], constants=names)
         monkeypatch.setattr(openmm_forces, "FORMS", {"probe": form})
         chosen = np.array([range(count) if atoms is None else atoms])
-        return OpenMMSystem(
-            4, [Terms("probe", chosen, np.zeros((1, 0), dtype=int), np.array([constants], dtype=float))]
-        )
+        terms = Terms("probe", chosen, np.zeros((1, 0), dtype=int), np.array([constants], dtype=float))
+        return OpenMMSystem(4, [terms], 0)
 
     return make
 

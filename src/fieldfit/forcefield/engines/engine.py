@@ -17,7 +17,7 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from fieldfit.errors import ForceFieldError
+from fieldfit.errors import ForceFieldError, InputError
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.typing import Matrix, Vector
@@ -161,6 +161,20 @@ def differences(function: Callable[[Matrix], Vector], x: Matrix, step: float) ->
         move = move.reshape(x.shape)
         columns.append((function(x + move) - function(x - move)) / (2.0 * step))
     return np.stack(columns, axis=1)
+
+
+def check_sizes(system: AbstractSystem, n_parameters: int, x: Matrix, p: Vector) -> None:
+    """Make sure that coordinates and parameters are those of a system.
+
+    Raises:
+        InputError: They are too many or too few.
+    """
+    if x.shape != (system.n_atoms, 3) or p.shape != (n_parameters,):
+        raise InputError(
+            f"Coordinates of the shape {x.shape} and parameters of the shape {p.shape} are given, but the system has "
+            f"{system.n_atoms} atoms and {n_parameters} parameters. Give arrays of the shapes ({system.n_atoms}, 3) "
+            f"and ({n_parameters},)."
+        )
 
 
 def check_forms(name: str, traits: EngineTraits, force_field: ForceField) -> None:

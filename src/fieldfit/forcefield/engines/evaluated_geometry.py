@@ -6,11 +6,10 @@ system per set of parameters.
 
 from __future__ import annotations
 
-import numpy as np
-
 from fieldfit.forcefield.engines.engine import AbstractSystem, Local
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import System
+from fieldfit.forcefield.engines.projectors import HessianProjector
 from fieldfit.typing import Matrix, Vector
 
 
@@ -40,22 +39,7 @@ class EvaluatedGeometry:
 
     def full_projector(self, v: Matrix) -> HessianProjector:
         """Prepare v_i^T H v_j, i <= j row by row, for fixed directions v, given as columns, shape (3 atoms, m)."""
-        return HessianProjector(v)
-
-
-class HessianProjector:
-    """Elements of a Hessian along fixed directions.
-
-    Args:
-        v: Directions as columns, shape (3 atoms, m).
-    """
-
-    def __init__(self, v: Matrix) -> None:
-        self._v = v
-
-    def elements(self, terms: Local) -> Vector:
-        """Return v_i^T H v_j, i <= j row by row, shape (elements,)."""
-        return (self._v.T @ terms.hessian @ self._v)[np.triu_indices(self._v.shape[1])]
+        return HessianProjector(self, v)
 
 
 def fix_geometry(system: AbstractSystem, x: Matrix) -> FixedGeometry | EvaluatedGeometry:

@@ -21,6 +21,7 @@ import scipy.sparse
 
 from fieldfit.forcefield.engines.jax import System
 from fieldfit.forcefield.engines.jax_programs import TermCoordinates, cartesian_rows
+from fieldfit.forcefield.engines.projectors import LARGEST_DENSE, HessianProjector, TermProjector
 from fieldfit.typing import Matrix, Vector
 
 
@@ -43,7 +44,7 @@ class TermVector:
     @cached_property
     def jacobian(self) -> scipy.sparse.csr_array:
         """dphi/dp, shape (k, parameters)."""
-        entries, rows, columns = [], [], []
+        entries, rows, columns = ([np.zeros(0, kind)] for kind in (float, int, int))
         start = 0
         slopes = self._system.term_slopes(self._values, self._p)
         for terms, found in zip(self._system.terms, slopes, strict=True):
@@ -114,13 +115,15 @@ class FixedGeometry:
         """Return the gradients of v^T H v for fixed directions v, see `System.third_along`."""
         return self.system.third_along(self._x, p, directions)
 
-    def diagonal_projector(self, v: Matrix) -> Projector:
+    def diagonal_projector(self, v: Matrix) -> TermProjector:
         """Prepare v_i^T H v_i for fixed directions v, given as columns, shape (3 atoms, m)."""
-        return Projector(self._project(v, lambda left, right: left * right, _quadratic))
+        return TermProjector(self._project(v, lambda left, right: left * right, _quadratic))
 
-    def full_projector(self, v: Matrix) -> Projector:
+    def full_projector(self, v: Matrix) -> TermProjector | HessianProjector:
         """Prepare v_i^T H v_j, i <= j row by row, for fixed directions v, given as columns, shape (3 atoms, m)."""
         i, j = np.triu_indices(v.shape[1])
+        if i.size * self._size > LARGEST_DENSE:
+            return HessianProjector(self, v)
 
         def pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
             # Symmetric in the two coordinates, because f_qq is.
@@ -129,7 +132,7 @@ class FixedGeometry:
         def bilinear(C: np.ndarray, w: np.ndarray) -> np.ndarray:
             return (np.swapaxes(w, 1, 2) @ C @ w)[:, i, j]
 
-        return Projector(self._project(v, pairs, bilinear))
+        return TermProjector(self._project(v, pairs, bilinear))
 
     def _project(self, v: Matrix, multiply, contract) -> Matrix:  # noqa: ANN001 - two small local functions
         """Return the matrix Y: one row per element, one column per entry of phi."""
@@ -146,7 +149,7 @@ class FixedGeometry:
     @cached_property
     def _gradient_map(self) -> scipy.sparse.csr_array:
         """G: the b of every coordinate; zeros under f_qq."""
-        entries, rows, columns = [], [], []
+        entries, rows, columns = ([np.zeros(0, kind)] for kind in (float, int, int))
         for start, index, found in self._enumerate():
             count, d, width = found.b.shape
             entries.append(found.b.ravel())
@@ -161,7 +164,7 @@ class FixedGeometry:
         Returns:
             Places of its rows in the flat Hessian, those of their mirror images, and the matrix.
         """
-        entries, rows, columns = [], [], []
+        entries, rows, columns = ([np.zeros(0, kind)] for kind in (float, int, int))
         for start, index, found in self._enumerate():
             count, d, width = found.b.shape
             outer = np.einsum("tdi,tej->tdeij", found.b, found.b).reshape(count, d * d, width, width)
@@ -189,25 +192,6 @@ class FixedGeometry:
             parts.append((start, rows, found))
             start += found.q.size * (1 + found.q.shape[1])
         return parts
-
-
-class Projector:
-    """Elements of the Hessian along fixed directions, as a constant matrix Y times phi.
-
-    Args:
-        matrix: Y, shape (elements, k).
-    """
-
-    def __init__(self, matrix: Matrix) -> None:
-        self._matrix = matrix
-
-    def elements(self, terms: TermVector) -> Vector:
-        """Return the elements, shape (elements,)."""
-        return self._matrix @ terms.phi
-
-    def jacobian(self, terms: TermVector) -> Matrix:
-        """Return their derivatives with respect to the parameters, shape (elements, parameters)."""
-        return np.asarray(self._matrix @ terms.jacobian)
 
 
 def _quadratic(C: np.ndarray, w: np.ndarray) -> np.ndarray:

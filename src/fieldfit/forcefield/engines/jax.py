@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fieldfit.forcefield.assignment import Terms, assign
-from fieldfit.forcefield.engines.engine import AbstractEngine, AbstractSystem, EngineTraits, Local
+from fieldfit.forcefield.engines.engine import AbstractEngine, AbstractSystem, EngineTraits, Local, check_sizes
 from fieldfit.forcefield.engines.jax_programs import (
     DUMMY_ATOMS,
     N_DUMMIES,
@@ -126,13 +126,13 @@ class System(AbstractSystem):
         self._groups = tuple(_pad(entry, layout.n_terms[entry.form], n_atoms, n_parameters) for entry in self.terms)
 
     def energy(self, x: Matrix, p: Vector) -> float:
-        return float(total_energy(self._groups, self._pad_atoms(x), self._pad_parameters(p)))
+        return float(total_energy(self._groups, *self._padded(x, p)))
 
     def gradient(self, x: Matrix, p: Vector) -> Vector:
-        return total_gradient(self._groups, self._pad_atoms(x), self._pad_parameters(p))[: 3 * self.n_atoms]
+        return total_gradient(self._groups, *self._padded(x, p))[: 3 * self.n_atoms]
 
     def local(self, x: Matrix, p: Vector) -> Local:
-        energy, gradient, hessian = total_local(self._groups, self._pad_atoms(x), self._pad_parameters(p))
+        energy, gradient, hessian = total_local(self._groups, *self._padded(x, p))
         n = 3 * self.n_atoms
         return Local(float(energy), gradient[:n], hessian[:n, :n])
 
@@ -150,7 +150,7 @@ class System(AbstractSystem):
         n, m = directions.shape
         padded = np.zeros((3 * (self.n_atoms + len(self._padding)), size_class(m)))
         padded[:n, :m] = directions
-        return total_third(self._groups, self._pad_atoms(x), self._pad_parameters(p), padded)[:m, :n]
+        return total_third(self._groups, *self._padded(x, p), padded)[:m, :n]
 
     def coordinates(self, x: Matrix) -> list[TermCoordinates]:
         """Return q, b and C of every real term, one entry per entry of `terms`."""
@@ -182,11 +182,15 @@ class System(AbstractSystem):
     @cached_property
     def _real(self) -> np.ndarray:
         """Places of real terms among the entries of padded ones."""
-        places = []
+        places = [np.zeros(0, dtype=bool)]
         for entry, group in zip(self.terms, self._groups, strict=True):
             d = len(group.form.coordinates)
             places += [np.arange(len(group.weights) * width) < len(entry.atoms) * width for width in (d, d * d)]
         return np.flatnonzero(np.concatenate(places))
+
+    def _padded(self, x: Matrix, p: Vector) -> tuple[Matrix, Vector]:
+        check_sizes(self, self.n_parameters, x, p)
+        return self._pad_atoms(x), self._pad_parameters(p)
 
     def _pad_atoms(self, x: Matrix) -> Matrix:
         return np.concatenate([x, self._padding])

@@ -171,7 +171,7 @@ def term_coordinates(groups: tuple[Group, ...], x: Array) -> list[TermCoordinate
 @jax.jit
 def term_values(groups: tuple[Group, ...], values: tuple[Array, ...], p: Array) -> Array:
     """Return f_q and f_qq of every term, one group after the other, flat."""
-    parts = []
+    parts = [jnp.zeros(0)]
     for group, q in zip(groups, values, strict=True):
         f_q = jax.grad(group.form.energy)
         arguments = (q, p[group.pointers], group.constants)

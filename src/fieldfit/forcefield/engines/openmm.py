@@ -32,6 +32,7 @@ from fieldfit.forcefield.engines.engine import (
     AbstractSystem,
     EngineTraits,
     Local,
+    check_sizes,
     differences,
 )
 from fieldfit.forcefield.engines.openmm_coordinates import A_PER_NM
@@ -81,9 +82,10 @@ class OpenMMEngine(AbstractEngine["OpenMMSystem"]):
             SettingsError: OpenMM is not installed, or has no such platform.
             ForceFieldError: OpenMM cannot express a form of the force field, or an interaction has no row.
         """
-        platform = _platform_name(self.platform)
+        platform, n_parameters = _platform_name(self.platform), len(force_field.parameter_names)
         return tuple(
-            OpenMMSystem(molecule.n_atoms, assign(molecule, force_field), platform=platform) for molecule in molecules
+            OpenMMSystem(molecule.n_atoms, assign(molecule, force_field), n_parameters, platform=platform)
+            for molecule in molecules
         )
 
 
@@ -93,12 +95,14 @@ class OpenMMSystem(AbstractSystem):
     Args:
         n_atoms: Number of atoms.
         terms: Terms, one entry per form.
+        n_parameters: Number of parameters of the force field.
         platform: Name of OpenMM's platform.
     """
 
-    def __init__(self, n_atoms: int, terms: Sequence[Terms], *, platform: str = "Reference") -> None:
+    def __init__(self, n_atoms: int, terms: Sequence[Terms], n_parameters: int, *, platform: str = "Reference") -> None:
         self.n_atoms = n_atoms
-        self._arguments = (n_atoms, tuple(terms), platform)
+        self.n_parameters = n_parameters
+        self._arguments = (n_atoms, tuple(terms), n_parameters, platform)
         self._sites = shifted_sites(terms)
         particles = {site: n_atoms + number for number, site in enumerate(self._sites)}
         self._recipes = tuple(make_recipe(entry, particles) for entry in terms if len(entry.atoms))
@@ -108,18 +112,23 @@ class OpenMMSystem(AbstractSystem):
         return _rebuild, self._arguments
 
     def energy(self, x: Matrix, p: Vector) -> float:
-        return self._context(p).energy(x)
+        return self._context(x, p).energy(x)
 
     def gradient(self, x: Matrix, p: Vector) -> Vector:
-        return self._context(p).gradient(x)
+        return self._context(x, p).gradient(x)
 
     def local(self, x: Matrix, p: Vector) -> Local:
-        context = self._context(p)
+        context = self._context(x, p)
         hessian = differences(context.gradient, x, STEP)
         return Local(context.energy(x), context.gradient(x), 0.5 * (hessian + hessian.T))
 
-    def _context(self, p: Vector) -> _Context:
-        """Return this thread's context at parameters p."""
+    def _context(self, x: Matrix, p: Vector) -> _Context:
+        """Return this thread's context at parameters p, for coordinates x.
+
+        Raises:
+            InputError: Either has the wrong size.
+        """
+        check_sizes(self, self.n_parameters, x, p)
         context = self._of_thread.__dict__.get("context")
         if context is None:
             context = self._of_thread.context = _Context(self.n_atoms, self._sites, self._recipes, self._arguments[-1])
@@ -127,8 +136,8 @@ class OpenMMSystem(AbstractSystem):
         return context
 
 
-def _rebuild(n_atoms: int, terms: tuple[Terms, ...], platform: str) -> OpenMMSystem:
-    return OpenMMSystem(n_atoms, terms, platform=platform)
+def _rebuild(n_atoms: int, terms: tuple[Terms, ...], n_parameters: int, platform: str) -> OpenMMSystem:
+    return OpenMMSystem(n_atoms, terms, n_parameters, platform=platform)
 
 
 class _Context:

@@ -26,14 +26,34 @@ def check_type_assignment(force_field: ForceField, molecules: Sequence[Molecule]
         molecules: The molecules.
 
     Raises:
-        ForceFieldError: A molecule has a type that the force field does not know, a bond or an angle without a row, or
-            an interaction on which a row would act by its types though fieldfit has no such term there.
+        ForceFieldError: A row has a tag; a molecule has charges or assignments of its own, a type that the force field
+            does not know, a bond or an angle without a row, or an interaction on which a row would act by its types
+            though fieldfit has no such term there.
     """
+    tagged = [row.label for row in force_field.rows if row.tag]
+    if tagged:
+        raise ForceFieldError(
+            f"Row {tagged[0]} has a tag: it acts only where a molecule names it, but programs that read this format assign "
+            "rows by atom types. Write fieldfit-toml, or the file that the row came from (write_fld)."
+        )
     for molecule in molecules:
+        _check_own_interactions(force_field, molecule)
         found = internal_coordinates(molecule)
         _check_elements(force_field, molecule)
         _check_complete(force_field, molecule, found)
         _check_unambiguous(force_field, molecule, found)
+
+
+def _check_own_interactions(force_field: ForceField, molecule: Molecule) -> None:
+    """Refuse a molecule that brings charges or assignments, which a force-field file does not hold."""
+    is_charged = molecule.charges is not None and force_field.nonbonded is not None
+    if is_charged or molecule.assignments is not None:
+        what = "charges" if is_charged else "assignments of rows"
+        raise ForceFieldError(
+            f"{molecule.name} has {what} of its own, which are not part of the force field and would be missing from the "
+            f"file. {'Make them rows of the form coulomb' if is_charged else 'Assign the rows by atom types'}, or write "
+            "fieldfit-toml."
+        )
 
 
 def _check_elements(force_field: ForceField, molecule: Molecule) -> None:

@@ -101,6 +101,8 @@ def inverse_site_distance(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
 
 
 def _buckingham(r: Scalar, rv: Scalar, epsilon: Scalar) -> Scalar:
+    # Two radii of 0 belong to a depth of 0 whatever stands here.
+    rv = jnp.where(rv > 0.0, rv, 1.0)
     soft = REPULSION * jnp.exp(-STEEPNESS * r / rv) - DISPERSION * (rv / r) ** 6
     wall = WALL_HEIGHT * (WALL * rv / r) ** 12
     return epsilon * jnp.where(r < WALL * rv, wall, soft)

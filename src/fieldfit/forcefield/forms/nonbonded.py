@@ -50,13 +50,15 @@ def lorentz_berthelot(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
 def geometric(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
     """Return the Lennard-Jones energy with the geometric means of radii and depths."""
     radius_i, epsilon_i, radius_j, epsilon_j = p
-    return s[0] * _twelve_six(q[0], 2.0 * jnp.sqrt(radius_i * radius_j), geometric_mean(epsilon_i, epsilon_j))
+    return s[0] * _twelve_six(q[0], 2.0 * geometric_mean(radius_i, radius_j), geometric_mean(epsilon_i, epsilon_j))
 
 
 def waldman_hagler(q: Scalars, p: Scalars, s: Scalars) -> Scalar:
     """Return the Lennard-Jones energy with the mixing rules of Waldman and Hagler."""
     radius_i, epsilon_i, radius_j, epsilon_j = p
+    # Two radii of 0 have the mixed depth 0 whatever stands here.
     sixth = radius_i**6 + radius_j**6
+    sixth = jnp.where(sixth > 0.0, sixth, 1.0)
     epsilon = geometric_mean(epsilon_i, epsilon_j) * 2.0 * radius_i**3 * radius_j**3 / sixth
     # (rm / r)^6 straight from rm^6: no sixth root.
     attraction = 32.0 * sixth / q[0] ** 6
