@@ -33,8 +33,8 @@ def check_type_assignment(force_field: ForceField, molecules: Sequence[Molecule]
     tagged = [row.label for row in force_field.rows if row.tag]
     if tagged:
         raise ForceFieldError(
-            f"Row {tagged[0]} has a tag: it acts only where a molecule names it, but programs that read this format assign "
-            "rows by atom types. Write fieldfit-toml, or the file that the row came from (write_fld)."
+            f"Row {tagged[0]} has a tag: it acts only where a molecule names it, but programs that read this format "
+            "assign rows by atom types. Write fieldfit-toml, or the file that the row came from (write_fld)."
         )
     for molecule in molecules:
         _check_own_interactions(force_field, molecule)
@@ -50,9 +50,9 @@ def _check_own_interactions(force_field: ForceField, molecule: Molecule) -> None
     if is_charged or molecule.assignments is not None:
         what = "charges" if is_charged else "assignments of rows"
         raise ForceFieldError(
-            f"{molecule.name} has {what} of its own, which are not part of the force field and would be missing from the "
-            f"file. {'Make them rows of the form coulomb' if is_charged else 'Assign the rows by atom types'}, or write "
-            "fieldfit-toml."
+            f"{molecule.name} has {what} of its own, which are not part of the force field and would be missing from "
+            f"the file. {'Make them rows of the form coulomb' if is_charged else 'Assign the rows by atom types'}, or "
+            "write fieldfit-toml."
         )
 
 
