@@ -114,7 +114,7 @@ def test_a_report_names_the_rows_that_act_nowhere(complete) -> None:
 
 
 def test_formats_by_type_refuse_what_they_would_lose(complete, tmp_path) -> None:
-    molecule, field = complete
+    molecule, _ = complete
     valence = build_force_field([molecule])
     tagged = replace(valence, rows=(*valence.rows, replace(valence.row("bond.C-C"), tag="7")))
     charged = replace(molecule, charges=np.zeros(8))
