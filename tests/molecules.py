@@ -56,7 +56,7 @@ def made_by(molecule: Molecule, force_field: ForceField) -> Molecule:
     p = internal_parameters(force_field)
     found = relax(lambda x: system.local(x, p), molecule.record.coordinates)
     assert found.is_converged
-    return replace(molecule, record=replace(molecule.record, coordinates=found.x, hessian=found.hessian))
+    return replace(molecule, record=replace(molecule.record, coordinates=found.x, hessian=found.hessian, gradient=None))
 
 
 def internal_parameters(force_field: ForceField) -> np.ndarray:

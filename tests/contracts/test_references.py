@@ -69,7 +69,8 @@ def test_every_reference_keeps_the_contract(model, case, name) -> None:
     evaluation = evaluate(model, internal_parameters(case[1]))
     assert isinstance(reference, AbstractReference)
     count = len(reference.labels)
-    assert count > 0
+    # Every molecule has all kinds, except that torsions need four atoms in a row that are not in line.
+    assert count > 0 or (name == "torsion" and not model.internal_coordinates.torsions)
     assert len(set(reference.labels)) == count
     assert reference.observed.shape == reference.predicted(evaluation).shape == (count,)
     assert reference.jacobian(evaluation).shape == (count, model.system.n_parameters)
@@ -81,6 +82,8 @@ def test_every_reference_keeps_the_contract(model, case, name) -> None:
 def test_what_a_force_field_makes_itself_it_reproduces(case, name) -> None:
     molecule, field = case
     made = made_by(molecule, field)
+    # A minimum of the force field: the gradient of the QM record is not the one there.
+    made = dataclasses.replace(made, record=dataclasses.replace(made.record, gradient=None))
     model = MoleculeModel(made, JaxEngine().system(made, field))
     reference = REFERENCES[name](model)
     # A relaxation ends below 1e-9 kcal/mol/A; the softest mode, 200 1/cm, turns that into 1e-11 A.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,14 +11,23 @@ from numpy.testing import assert_allclose
 
 from fieldfit.errors import FileFormatError, ForceFieldError, MoleculeError
 from fieldfit.forcefield.assignment import assign
-from fieldfit.forcefield.formats.mm3_fld import parse_fld
+from fieldfit.forcefield.formats.mm3_fld import parse_fld, read_fld
 from fieldfit.forcefield.formats.mm3_matching import TypedGraph
-from fieldfit.forcefield.macromodel import fld_values, force_field_from_print_outs, write_fld
+from fieldfit.forcefield.macromodel import (
+    fld_parameters,
+    fld_values,
+    force_field_from_print_outs,
+    with_charges,
+    with_fld_values,
+    with_record,
+    write_fld,
+)
 from fieldfit.forcefield.macromodel_rules import element_of, sites, torsions_per_row, vdw_taper
 from fieldfit.forcefield.readers.macromodel_mmo import (
     PrintedAtom,
     PrintedBend,
     PrintedStretch,
+    PrintedTorsion,
     PrintOut,
 )
 from fieldfit.forcefield.row import Row
@@ -189,3 +199,188 @@ def test_one_force_field_has_one_dielectric_constant():
     other = dataclasses.replace(WATER, settings={"Molecular dielectric constant": 4.0})
     with pytest.raises(ForceFieldError, match="1, 4"):
         force_field_from_print_outs([WATER, other], FLD)
+
+
+def values_of(force_field):
+    return {name: float(value) for name, value in force_field.parameters.values.items()}
+
+
+def test_what_was_written_is_read_back_into_the_force_field(made, tmp_path):
+    _, force_field = made
+    fitted = force_field.with_values({"bond.O3-H2#11.k": 71.94 * 7.25, "stretch-bend.00-O3-00#13.k": 4.3164})
+    write_fld(tmp_path / "fitted.fld", fitted, FLD)
+    again = with_fld_values(force_field, read_fld(tmp_path / "fitted.fld"), FLD)
+    assert values_of(again) == pytest.approx(values_of(fitted), rel=1e-12)
+
+
+def test_a_version_with_other_line_numbers_gives_its_values(made):
+    _, force_field = made
+    other = parse_fld(" C  one more line\n" + FLD.text.replace("105.0000", "103.5000"))
+    changed = values_of(with_fld_values(force_field, other, FLD))
+    assert changed == pytest.approx(values_of(force_field) | {"angle.H2-O3-H2#12.theta0": 103.5})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0.6300     0.0000", "0.6300     0.3000", r"bend_bend of line 12 .* is 0.3, but 0 in the template"),
+        ("0.0160    -0.0770", "0.0160    -0.0800", r"offset of line 16 .* is -0.08"),
+    ],
+)
+def test_numbers_without_a_parameter_cannot_change(made, old, new, message):
+    _, force_field = made
+    with pytest.raises(ForceFieldError, match=message):
+        with_fld_values(force_field, parse_fld(FLD.text.replace(old, new)), FLD)
+
+
+def test_charges_follow_lengths_and_moments(made):
+    molecules, _ = made
+    longer = parse_fld(FLD.text.replace("0.9470", "0.9870").replace("-1.6700", "-1.5000"))
+    (changed,) = with_charges(molecules, [WATER], longer, FLD)
+    moved = 1.5 / (4.803 * 0.987)
+    assert changed.charges is not None
+    assert_allclose(changed.charges, [moved, -2 * moved, moved], atol=1e-5)
+    assert changed.assignments == molecules[0].assignments
+    (back,) = with_charges([changed], [WATER], FLD, FLD)
+    assert_allclose(back.charges, molecules[0].charges, atol=1e-15)
+
+
+def test_formal_charges_stay_when_lengths_change():
+    ion = dataclasses.replace(
+        WATER, atoms=(WATER.atoms[0], dataclasses.replace(WATER.atoms[1], charge=0.266), WATER.atoms[2])
+    )
+    molecules, _ = force_field_from_print_outs([ion], FLD)
+    (changed,) = with_charges(molecules, [ion], parse_fld(FLD.text.replace("0.9470", "0.9870")), FLD)
+    assert changed.charges is not None
+    assert changed.charges.sum() == pytest.approx(1.0)
+
+
+def test_charges_are_those_of_the_molecules_that_are_given(made):
+    molecules, _ = made
+    with pytest.raises(ForceFieldError, match="2 molecules do not have the atom types of the 1 print-outs"):
+        with_charges([*molecules, *molecules], [WATER], FLD, FLD)
+
+
+def test_a_molecule_takes_another_result_of_the_same_atoms(made):
+    ((molecule,), _) = made
+    # A quarter turn about z and a shift.
+    turned = molecule.record.coordinates @ np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) + 2.0
+    record = dataclasses.replace(molecule.record, coordinates=turned, hessian=np.eye(9))
+    taken = with_record(molecule, record)
+    assert taken.record is record
+    assert (taken.charges is molecule.charges, taken.assignments) == (True, molecule.assignments)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "stretched", "message"),
+    [(("H", "O", "H"), 0.1, "another geometry"), (("O", "H", "H"), 0.0, "atom 1 is O")],
+)
+def test_a_result_of_other_atoms_is_refused(made, symbols, stretched, message):
+    ((molecule,), _) = made
+    coordinates = molecule.record.coordinates.copy()
+    coordinates[0, 0] += stretched
+    with pytest.raises(MoleculeError, match=message):
+        with_record(molecule, dataclasses.replace(molecule.record, symbols=symbols, coordinates=coordinates))
+
+
+PEROXIDE_FLD = parse_fld(
+    FLD.text.replace("    ELE     1", "    TOR     1        2.09200\n 0    ELE     1").replace(
+        "-2\n",
+        "-2\n"
+        " 1  O3 - O3                1.4480     5.0000     0.0000  0000 0000\n"
+        " 2  H2 - O3 - O3          98.0000     0.7000     0.3000  0000 0000 0000\n"
+        " 4  H2 - O3 - O3 - H2      1.0000     0.0000     0.2000  0000 0000 0000 0000\n",
+    )
+    + """ C  Peroxide OPT
+ 9  O3-O3
+-2
+ 1   1   2                 1.4600     4.8000
+ 2  H2   1   2            99.0000     0.6500
+ 4  00   1   2  00         0.0000     0.0000     0.0000
+-3
+"""
+)
+"""Lines: 12 O-O, 13 H-O-O, 14 H-O-O-H, 15 O-H, 16 H-O-H, 17 stretch-bend; 26 to 28 those of the substructure."""
+
+
+def peroxide(torsions=()):
+    positions = ((0.0, 0.0, 0.95), (0.0, 0.0, 0.0), (1.46, 0.0, 0.0), (1.46, 0.9, 0.3))
+    attached = (((1, "-"),), ((0, "-"), (2, "-")), ((1, "-"), (3, "-")), ((2, "-"),))
+    atoms = tuple(
+        PrintedAtom(kind, charge, position, around)
+        for kind, charge, position, around in zip(
+            ("H2", "O3", "O3", "H2"), (0.367, -0.367, -0.367, 0.367), positions, attached, strict=True
+        )
+    )
+    return dataclasses.replace(
+        WATER,
+        name="peroxide",
+        atoms=atoms,
+        stretches=(
+            PrintedStretch((0, 1), 7.63, 0.947, 0.95, 0.0, 15),
+            PrintedStretch((1, 2), 4.8, 1.46, 1.46, 0.0, 26),
+            PrintedStretch((2, 3), 7.63, 0.947, 0.95, 0.0, 15),
+        ),
+        bends=(
+            PrintedBend((0, 1, 2), 0.65, 0.05, 99.0, 90.0, 0.0, 0.0, 27),
+            PrintedBend((1, 2, 3), 0.65, 0.05, 99.0, 90.0, 0.0, 0.0, 27),
+        ),
+        torsions=torsions,
+    )
+
+
+def torsions_of(force_field):
+    return {row.label: row.values["k"] for row in force_field.rows if row.kind == "torsion"}
+
+
+def test_torsions_of_zeros_get_rows_on_request():
+    ((molecule,), force_field) = force_field_from_print_outs([peroxide()], PEROXIDE_FLD, zero_torsions_of="OPT")
+    assert molecule.assignments is not None
+    assert torsions_of(force_field) == {f"torsion.00-1-2-00#28.{n}": 0.0 for n in (1, 2, 3)}
+    acting = [atoms for label, atoms in molecule.assignments if label.startswith("torsion.")]
+    assert acting == [(0, 1, 2, 3)] * 3
+    assert torsions_of(force_field_from_print_outs([peroxide()], PEROXIDE_FLD)[1]) == {}
+
+
+def test_a_torsion_that_is_printed_keeps_its_general_row():
+    printed = PrintedTorsion((0, 1, 2, 3), 1.0, 0.0, 0.2, 71.6, 0.0, 14)
+    _, force_field = force_field_from_print_outs([peroxide((printed,))], PEROXIDE_FLD, zero_torsions_of="OPT")
+    assert set(torsions_of(force_field)) == {"torsion.H2-O3-O3-H2#14.1", "torsion.H2-O3-O3-H2#14.3"}
+
+
+def test_a_title_that_no_substructure_has_is_refused():
+    with pytest.raises(ForceFieldError, match="'FIT' in its title"):
+        force_field_from_print_outs([WATER], FLD, zero_torsions_of="FIT")
+
+
+def test_rows_of_the_titled_substructure_are_free():
+    _, force_field = force_field_from_print_outs([peroxide()], PEROXIDE_FLD, zero_torsions_of="OPT")
+    parameters = fld_parameters(force_field, PEROXIDE_FLD)
+    free = {name for name, is_free in zip(parameters.names, parameters.is_free, strict=True) if is_free}
+    own = {"bond.1-2#26.k", "bond.1-2#26.r0", "angle.H2-1-2#27.k", "angle.H2-1-2#27.theta0"}
+    assert free == own | {f"torsion.00-1-2-00#28.{n}.k" for n in (1, 2, 3)}
+    everything = fld_parameters(force_field, PEROXIDE_FLD, active=None)
+    held = {name for name, is_free in zip(everything.names, everything.is_free, strict=True) if not is_free}
+    # The substructure has no bend-bend constant, so that of line 13 is in force, but not its bend.
+    assert held == {"angle.H2-O3-O3#13/rest.k"}
+
+
+def test_one_number_behind_torsions_of_bonds_of_different_surroundings_is_one_parameter():
+    # A third hydrogen makes two torsions out of one, which share the constants of the line.
+    neutral = peroxide()
+    oxygen = dataclasses.replace(neutral.atoms[2], charge=1.0 - 0.734, attached=((1, "-"), (3, "-"), (4, "-")))
+    hydrogen = PrintedAtom("H2", 0.367, (1.46, -0.9, 0.3), ((2, "-"),))
+    ion = dataclasses.replace(
+        neutral,
+        atoms=(*neutral.atoms[:2], oxygen, neutral.atoms[3], hydrogen),
+        stretches=(*neutral.stretches, PrintedStretch((2, 4), 7.63, 0.947, 0.95, 0.0, 15)),
+        bends=(*neutral.bends, PrintedBend((1, 2, 4), 0.65, 0.05, 99.0, 90.0, 0.0, 0.0, 27)),
+    )
+    _, force_field = force_field_from_print_outs([neutral, ion], PEROXIDE_FLD, zero_torsions_of="OPT")
+    parameters = fld_parameters(force_field, PEROXIDE_FLD)
+    names = ("torsion.00-1-2-00#28.1.k", "torsion.00-1-2-00#28/2.1.k")
+    assert parameters.ties[names[1]].leader == names[0]
+    values = parameters.replace({names[0]: 3.0}).values
+    assert math.isclose(values[names[1]], 1.5)
+    # 3.0 kcal/mol = 6.0 in units of 2.092 kJ/mol.
+    assert fld_values(force_field.with_values(values), PEROXIDE_FLD) == {28: {"v1": pytest.approx(6.0)}}

@@ -22,15 +22,24 @@ import jax
 import numpy as np
 import pytest
 
-from fieldfit.errors import FileFormatError, ForceFieldError
+from fieldfit.errors import FileFormatError, ForceFieldError, MoleculeError
 from fieldfit.forcefield.assignment import Terms, assign
 from fieldfit.forcefield.constants import KJ_PER_KCAL
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.formats.mm3_fld import read_fld
 from fieldfit.forcefield.forms import FORMS
 from fieldfit.forcefield.geometry import COORDINATES
-from fieldfit.forcefield.macromodel import fld_values, force_field_from_print_outs, write_fld
+from fieldfit.forcefield.macromodel import (
+    fld_parameters,
+    fld_values,
+    force_field_from_print_outs,
+    with_charges,
+    with_fld_values,
+    with_record,
+    write_fld,
+)
 from fieldfit.forcefield.macromodel_rules import parents, sites, vdw_taper
+from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.readers.macromodel_mmo import read_mmo
 from fieldfit.precision import in_double_precision
 
@@ -251,3 +260,80 @@ def test_another_force_field_file_is_refused(print_outs, shared_data, molecules_
     other_lines = read_fld(shared_data / "rh-enamide" / "ff" / "rh_hyd_enamide_final.fld")
     with pytest.raises(ForceFieldError, match=r"is not line 1\d+"):
         fld_values(force_field, other_lines)
+
+
+@pytest.fixture(scope="module")
+def with_zero_torsions(print_outs, fld):
+    return force_field_from_print_outs(print_outs[:2], fld, zero_torsions_of="OPT")
+
+
+def test_rows_of_torsions_of_zeros_leave_all_others_as_they_are(print_outs, fld, with_zero_torsions):
+    added = with_zero_torsions
+    plain = force_field_from_print_outs(print_outs[:2], fld)
+    rows = {row.label: row for row in plain[1].rows}
+    new = [row for row in added[1].rows if row.label not in rows]
+    assert len(new) == 33
+    assert all(row.kind == "torsion" and row.values["k"] == 0.0 for row in new)
+    assert [row for row in added[1].rows if row.label in rows] == list(plain[1].rows)
+    for molecule, other in zip(added[0], plain[0], strict=True):
+        assert set(other.assignments) < set(molecule.assignments)
+        labels = {label for label, _ in set(molecule.assignments) - set(other.assignments)}
+        assert labels <= {row.label for row in new}
+
+
+def test_every_point_of_the_parameters_can_be_written(with_zero_torsions, fld, tmp_path):
+    _, force_field = with_zero_torsions
+    random = np.random.default_rng(20)
+    for active in ("OPT", None):
+        space = fld_parameters(force_field, fld, active=active).space
+        free = len(space.start)
+        span = np.minimum(space.upper, space.start + 1.0) - np.maximum(space.lower, space.start - 1.0)
+        moved = space.values(np.maximum(space.lower, space.start - 1.0) + span * random.random(free))
+        fitted = force_field.with_values(moved)
+        write_fld(tmp_path / "fitted.fld", fitted, fld)
+        again = with_fld_values(force_field, read_fld(tmp_path / "fitted.fld"), fld).parameters
+        # Four decimals, times the largest factor from the file to a value, 143.9 for stretch-bends.
+        deviations = [abs(again[name].value - value) for name, value in fitted.parameters.values.items()]
+        assert max(deviations) <= 0.5e-4 * 144.0
+
+
+@pytest.mark.parametrize(
+    ("name", "k"),
+    [
+        ("rh_hyd_enamide_start.fld", 0.5),
+        ("rh_hyd_enamide_seminario.fld", 1.3697),
+        ("ff/rh_hyd_enamide_start.fld", 0.5),
+        ("ff/rh_hyd_enamide_final.fld", 1.5293),
+        ("ff/rh-hydrogenation-enamide-final.fld", 1.5293),
+    ],
+)
+def test_published_values_go_onto_the_same_assignment(with_zero_torsions, shared_data, fld, name, k):
+    _, force_field = with_zero_torsions
+    other = with_fld_values(force_field, read_fld(shared_data / "rh-enamide" / name), fld)
+    # k [mdyn/A] is that of the second of the two rows of Rh-P, read off the file by eye.
+    assert other.row("bond.2-3#1862").values["k"] == pytest.approx(71.94 * k)
+    assert set(fld_values(other, fld)) <= set(range(1860, 1910))
+    assert (fld_values(other, fld) == {}) == (k == 1.5293)
+
+
+def test_charges_of_a_version_without_moments_have_none_at_rhodium(
+    print_outs, molecules_and_force_field, shared_data, fld
+):
+    molecules, _ = molecules_and_force_field
+    same = with_charges(molecules, print_outs, fld, fld)
+    assert all(np.array_equal(a.charges, b.charges) for a, b in zip(same, molecules, strict=True))
+    seminario = read_fld(shared_data / "rh-enamide" / "rh_hyd_enamide_seminario.fld")
+    for molecule in with_charges(molecules, print_outs, seminario, fld):
+        charge = molecule.charges[molecule.types.index("RH")]
+        assert charge == round(charge)
+        assert molecule.charges.sum() == pytest.approx(1.0)
+
+
+def test_results_with_hessians_fit_their_structures(molecules_and_force_field, shared_data):
+    molecules, _ = molecules_and_force_field
+    folder = shared_data / "rh-enamide" / "rh_enamide_training_set" / "jaguar_spe_freq_in_out"
+    records = [read(path) for path in sorted(folder.glob("*.01.in"))[:2]]
+    for molecule, record in zip(molecules[:2], records, strict=True):
+        assert with_record(molecule, record).qm_hessian is record.hessian
+    with pytest.raises(MoleculeError, match="38 atoms"):
+        with_record(molecules[0], records[1])

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from fieldfit.forcefield.formats import write
     from fieldfit.forcefield.formats.mm3_fld import read_fld
     from fieldfit.forcefield.initial_guess import estimate_force_constants
-    from fieldfit.forcefield.macromodel import force_field_from_print_outs, write_fld
+    from fieldfit.forcefield.macromodel import (
+        fld_parameters,
+        force_field_from_print_outs,
+        with_charges,
+        with_fld_values,
+        with_record,
+        write_fld,
+    )
     from fieldfit.forcefield.molecule import Molecule, QMRecord
     from fieldfit.forcefield.nonbonded import Nonbonded
     from fieldfit.forcefield.readers import read
@@ -40,6 +47,7 @@ _HOMES = {
     "build_force_field": "fieldfit.forcefield.building",
     "combine": "fieldfit.forcefield.readers.combine",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
+    "fld_parameters": "fieldfit.forcefield.macromodel",
     "force_field_from_print_outs": "fieldfit.forcefield.macromodel",
     "molecule_from_structure": "fieldfit.forcefield.readers.structure",
     "perceive": "fieldfit.forcefield.topology",
@@ -50,6 +58,9 @@ _HOMES = {
     "read_mol2": "fieldfit.forcefield.readers.mol2",
     "report_fit": "fieldfit.forcefield.report",
     "share_types": "fieldfit.forcefield.topology",
+    "with_charges": "fieldfit.forcefield.macromodel",
+    "with_fld_values": "fieldfit.forcefield.macromodel",
+    "with_record": "fieldfit.forcefield.macromodel",
     "write": "fieldfit.forcefield.formats",
     "write_fld": "fieldfit.forcefield.macromodel",
 }
@@ -66,6 +77,7 @@ __all__ = [
     "build_force_field",
     "combine",
     "estimate_force_constants",
+    "fld_parameters",
     "force_field_from_print_outs",
     "molecule_from_structure",
     "perceive",
@@ -76,6 +88,9 @@ __all__ = [
     "read_mol2",
     "report_fit",
     "share_types",
+    "with_charges",
+    "with_fld_values",
+    "with_record",
     "write",
     "write_fld",
 ]

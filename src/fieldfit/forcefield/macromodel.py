@@ -2,33 +2,31 @@
 
 A print-out names the line of the row behind almost every term; the other rows follow from MacroModel's rules (see
 `macromodel_rules`). Each line that is used becomes rows of a force field, tagged with its number, and each molecule
-carries the list of which row acts on which atoms: no types have to be matched again. Every number of a row is one
-number of the file times a factor from the header of the file, so fitted values go back to where they came from.
+carries the list of which row acts on which atoms: no types have to be matched again. `macromodel_rows` says which
+number of the file each value is.
 
-    line of kind            rows                 numbers of the file
-    1 stretch               mm3_bond             k, r0
-    2 bend                  mm3_angle            k, theta0
-    2 bend, third number    mm3_bend_bend        bend_bend
-    3 stretch-bend          stretch_bend         k
-    4, 54 torsion           cosine_torsion       one row for each of v1 ... v6 that is not 0
-    5 out of plane          periodic_improper    k
-    6 van der Waals pair    buckingham_pair      distance, epsilon
-    8 torsion-stretch       torsion_stretch      k
-    van der Waals           buckingham           radius, epsilon
+    template = read_fld("mm3.fld")
+    print_outs = read_mmo("structures.mmo")
+    molecules, field = force_field_from_print_outs(print_outs, template, zero_torsions_of="OPT")
+    molecules = [with_record(molecule, record) for molecule, record in zip(molecules, qm_records, strict=True)]
+    parameters = fld_parameters(field, template)          # what the substructures titled OPT hold, the rest fixed
+    ...                                                   # a fit
+    write_fld("fitted.fld", fitted, template)
+
+The assignment holds for other numbers in the same rows: `with_fld_values` gives the force field those of another
+version of the file. Charges follow from bond moments and bond lengths at rest and are therefore not the force field's:
+they stay what they were in the print-out until `with_charges` takes them from the file that was written.
 
 What MacroModel does beyond these rows is not part of the force field: it tapers van der Waals energies between 6 and
-8 A, it measures terms across the second bond of a hydrogen between two atoms from a displaced position, and it takes
-charges from bond moments and lengths at rest, so that they change when a fit changes those lengths: make the molecules
-again from the file that was written. Constants of torsions that are 0 have no rows; torsions without any are not even
-printed.
+8 A, and it measures terms across the second bond of a hydrogen between two atoms from a displaced position. Constants
+of torsions that are 0 have no rows, unless `zero_torsions_of` asks for them.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,81 +34,36 @@ from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.constants import KJ_PER_KCAL
 from fieldfit.forcefield.elements import isotope_mass
 from fieldfit.forcefield.force_field import ForceField
+from fieldfit.forcefield.formats.mm3_counterparts import counterparts
 from fieldfit.forcefield.formats.mm3_fld import FldFile, FldRow
-from fieldfit.forcefield.formats.mm3_matching import find_row, row_in_force
+from fieldfit.forcefield.macromodel_assembly import Assembler, Use, belongs_to
+from fieldfit.forcefield.macromodel_rows import FileNumber, file_numbers, origin
 from fieldfit.forcefield.macromodel_rules import (
-    BEND_BEND,
-    TORSION_STRETCH,
+    bond_charges,
     element_of,
-    parents,
+    formal_charges,
     partial_charges,
-    torsions_per_row,
     typed_graph,
 )
 from fieldfit.forcefield.molecule import Molecule, QMRecord
 from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.readers.macromodel_mmo import PrintOut
+from fieldfit.forcefield.readers.structure import GEOMETRY_TOLERANCE, Structure, molecule_from_structure
 from fieldfit.forcefield.row import Row
-from fieldfit.forcefield.topology import nonbonded_pairs
+from fieldfit.parameters import Parameter, Parameters, Tie
 from fieldfit.typing import FilePath
-
-TORSION_PHASES = {"v1": (1, 0.0), "v2": (2, 180.0), "v3": (3, 0.0), "v4": (4, 180.0), "v5": (5, 0.0), "v6": (6, 180.0)}
-"""Periodicity and phase [deg] of the constants of a torsion."""
-
-OUT_OF_PLANE = {"periodicity": 2.0, "phase": 180.0}
-"""1 - cos 2 phi, as a cosine with a phase."""
-
-AT_REST = "rest"
-"""Mark in the tag of rows of angles that only say where a bend-bend is at rest."""
 
 UNCHANGED = 1e-12
 """Relative difference up to which a number counts as the one in the file."""
 
-
-HALF_A_DIGIT = 0.50001
-"""How far a number may be from its print-out, in units of the last printed digit."""
-
 DIELECTRIC = "Molecular dielectric constant"
 
-
-class Conversion(NamedTuple):
-    """How a number of the file becomes a value: number times (factor times header entry in kcal/mol) ^ power."""
-
-    number: str
-    term: str | None = None
-    factor: float = 1.0
-    power: float = 1.0
-
-    def factor_of(self, fld: FldFile) -> float:
-        """Return the factor from the number in a file to the value in the units of a user."""
-        header = 1.0 if self.term is None else fld.factor(self.term) / KJ_PER_KCAL
-        return (self.factor * header) ** self.power if self.power != 1.0 else self.factor * header
-
-
-CONVERSIONS = {
-    "mm3_bond": {"k": Conversion("k", "STR", 0.5), "r0": Conversion("r0")},
-    "mm3_angle": {"k": Conversion("k", "BND", 0.5), "theta0": Conversion("theta0")},
-    "mm3_bend_bend": {"k": Conversion("bend_bend", "B-B", BEND_BEND, 0.5)},
-    "stretch_bend": {"k": Conversion("k", "S-B")},
-    "periodic_improper": {"k": Conversion("k", "IMP")},
-    "torsion_stretch": {"k": Conversion("k", "T-S", TORSION_STRETCH)},
-    "buckingham": {"radius": Conversion("radius"), "epsilon": Conversion("epsilon", "VDW")},
-    "buckingham_pair": {"distance": Conversion("distance"), "epsilon": Conversion("epsilon", "VDW")},
-}
-"""What the columns of each form are in the file; torsions, whose number depends on the periodicity, are apart."""
-
-_TAG = re.compile(r"(?P<line>\d+)(/(?P<shared>\d+))?(?P<rest>/rest)?")
-
-
-class _Use(NamedTuple):
-    """A row and the atoms that it acts on."""
-
-    row: Row
-    atoms: tuple[int, ...]
+NOT_IN_ROWS = ("moment", "angle", "charge")
+"""Numbers that no row stands for: moments act through charges, the others have no effect."""
 
 
 def force_field_from_print_outs(
-    print_outs: Sequence[PrintOut], fld: FldFile, *, name: str = "MM3*"
+    print_outs: Sequence[PrintOut], fld: FldFile, *, name: str = "MM3*", zero_torsions_of: str | None = None
 ) -> tuple[tuple[Molecule, ...], ForceField]:
     """Make molecules and the force field that MacroModel used for them.
 
@@ -118,22 +71,26 @@ def force_field_from_print_outs(
         print_outs: Structures with all their energy terms (`read_mmo`).
         fld: The force-field file they were made with (`read_fld`).
         name: Title of the force field.
+        zero_torsions_of: Text in the titles of substructures, such as "OPT", whose torsions get rows for V1, V2 and V3
+            even where these are 0, so that they can be fitted; None: no torsions do.
 
     Returns:
         The molecules, with their charges and the rows that act on their atoms; and the force field with these rows.
 
     Raises:
-        ForceFieldError: The file is not the one behind the print-outs, or they differ in their dielectric constant.
+        ForceFieldError: The file is not the one behind the print-outs, no substructure has such a title, or the
+            print-outs differ in their dielectric constant.
         FileFormatError: A line that is named holds no parameters, or the header lacks a conversion factor.
 
     Example:
         >>> molecules, field = force_field_from_print_outs(read_mmo("set.mmo"), read_fld("mm3.fld"))  # doctest: +SKIP
     """
+    _check_title(fld, zero_torsions_of)
     rows: dict[str, Row] = {}
     elements: dict[str, str] = {}
     molecules = []
     for print_out in print_outs:
-        uses = tuple(_Assembler(print_out, fld).uses())
+        uses = tuple(Assembler(print_out, fld, zero_torsions_of).uses())
         rows |= {use.row.label: use.row for use in uses}
         elements |= {kind: element_of(kind) for kind in print_out.types}
         molecules.append(_molecule(print_out, fld, uses))
@@ -144,6 +101,57 @@ def force_field_from_print_outs(
         has_shifted_charges=True,
     )
     return tuple(molecules), ForceField(name, tuple(rows.values()), dict(sorted(elements.items())), nonbonded)
+
+
+def with_record(molecule: Molecule, record: QMRecord, *, tolerance: float = GEOMETRY_TOLERANCE) -> Molecule:
+    """Return a molecule with another QM result of the same atoms, such as one with a Hessian.
+
+    Args:
+        molecule: The molecule; its bonds, types, charges and assigned rows are kept.
+        record: The QM result, its atoms in the order of the molecule; it may lie elsewhere in space.
+        tolerance: Largest distance of an atom from itself after one geometry is laid over the other [A].
+
+    Raises:
+        MoleculeError: The elements, their order or the geometries differ.
+    """
+    old = molecule.record
+    orders = (None,) * len(molecule.bonds)
+    structure = Structure(molecule.name, old.symbols, molecule.types, old.coordinates, molecule.bonds, orders)
+    molecule_from_structure(record, structure, tolerance=tolerance)
+    return replace(molecule, record=record)
+
+
+def fld_parameters(force_field: ForceField, template: FldFile, *, active: str | None = "OPT") -> Parameters:
+    """Return the parameters of a force field such that every fit of them can be written to its file.
+
+    Values that stand for one number of the file are tied to each other. Fixed are the force constants that have no
+    number in the file, and whatever is not active. `Parameters.free` and `fix` take it from there.
+
+    Args:
+        force_field: The force field.
+        template: The file that it was made from.
+        active: Text in the titles of the substructures whose rows are free; None: all rows are.
+
+    Raises:
+        ForceFieldError: A row does not come from this file, or no substructure has such a title.
+
+    Example:
+        >>> parameters = fld_parameters(field, template).free("vdw.*")  # doctest: +SKIP
+    """
+    _check_title(template, active)
+    leaders: dict[tuple[int, str], tuple[str, float]] = {}
+    ties: dict[str, Tie] = {}
+    is_free: dict[str, bool] = {}
+    for row in force_field.rows:
+        is_active = active is None or belongs_to(origin(row, template).line, active)
+        for column, entry in file_numbers(row, template).items():
+            name = f"{row.label}.{column}"
+            is_free[name] = is_active
+            leader, factor = leaders.setdefault((entry.line, entry.name), (name, entry.factor))
+            if leader != name:
+                ties[name] = Tie(leader, entry.factor / factor)
+    entries = [_held(entry, is_free.get(entry.name, False)) for entry in force_field.parameters]
+    return Parameters(entries, ties)
 
 
 def fld_values(force_field: ForceField, fld: FldFile) -> dict[int, dict[str, float]]:
@@ -162,20 +170,18 @@ def fld_values(force_field: ForceField, fld: FldFile) -> dict[int, dict[str, flo
     changed: dict[int, dict[str, float]] = {}
     owners: dict[tuple[int, str], tuple[Row, float]] = {}
     for row in force_field.rows:
-        source, shared, is_at_rest = _source(row, fld)
-        for column, (number, factor) in _numbers(row.form, row.constants, fld, shared).items():
-            if is_at_rest and row.form == "mm3_angle" and column == "k":
-                _check_at_rest(row)
-                continue
+        source, numbers = origin(row, fld).line, file_numbers(row, fld)
+        _check_at_rest(row, numbers)
+        for column, (line, number, factor) in numbers.items():
             value = row.values[column] / factor
-            other, earlier = owners.setdefault((source.line, number), (row, value))
+            other, earlier = owners.setdefault((line, number), (row, value))
             if not math.isclose(value, earlier, rel_tol=UNCHANGED):
                 raise ForceFieldError(
                     f"Rows {other.label} and {row.label} both stand for {number} of {source.name}, but mean "
-                    f"{earlier:g} and {value:g}. Tie their parameters."
+                    f"{earlier:g} and {value:g}. Tie their parameters: fld_parameters does."
                 )
             if not math.isclose(value, source.values[number], rel_tol=UNCHANGED):
-                changed.setdefault(source.line, {})[number] = value
+                changed.setdefault(line, {})[number] = value
     return changed
 
 
@@ -194,148 +200,110 @@ def write_fld(path: FilePath, force_field: ForceField, template: FldFile) -> Non
     template.with_values(fld_values(force_field, template)).write(path)
 
 
-class _Assembler:
-    """Finds the rows of one structure."""
+def with_fld_values(force_field: ForceField, fld: FldFile, template: FldFile) -> ForceField:
+    """Return a force field with the numbers of another version of the file that it was made from.
 
-    def __init__(self, print_out: PrintOut, fld: FldFile) -> None:
-        self._print_out = print_out
-        self._fld = fld
-        self._graph = typed_graph(print_out)
+    This is how a file written by `write_fld`, or a published version of the same rows, is read without a print-out of
+    its own. Rows are recognised by their content, so line numbers may differ; what `fld` has nothing to say about, as
+    when it holds one substructure only, keeps its value. Charges are not part of a force field: see `with_charges`.
 
-    def uses(self) -> Iterator[_Use]:
-        yield from self._stretches()
-        yield from self._bends()
-        yield from self._torsions()
-        yield from self._pairs()
+    Args:
+        force_field: The force field.
+        fld: The file whose numbers it gets.
+        template: The file that it was made from.
 
-    def _stretches(self) -> Iterator[_Use]:
-        for stretch in self._print_out.stretches:
-            row = self._fld.row(stretch.line)
-            self._check(stretch.atoms, row.values, {"k": stretch.k, "r0": stretch.r0}, decimals=4)
-            yield _Use(self._row("mm3_bond", row), stretch.atoms)
-
-    def _bends(self) -> Iterator[_Use]:
-        """Yield bends, stretch-bends and bend-bends."""
-        for bend in self._print_out.bends:
-            row = self._fld.row(bend.line)
-            self._check(bend.atoms, row.values, {"k": bend.k, "theta0": bend.theta0})
-            yield _Use(self._row("mm3_angle", row), bend.atoms)
-            stretch_bend = find_row(self._fld, "3", bend.atoms, self._graph)
-            self._check(bend.atoms, {} if stretch_bend is None else stretch_bend.values, {"k": bend.stretch_bend_k})
-            if stretch_bend is not None and stretch_bend.values["k"]:
-                yield _Use(self._row("stretch_bend", stretch_bend), bend.atoms)
-            yield from self._bend_bends(row, bend.atoms)
-
-    def _bend_bends(self, row: FldRow, atoms: tuple[int, ...]) -> Iterator[_Use]:
-        in_force = row_in_force(self._fld, row, "bend_bend", atoms, self._graph)
-        if in_force is None or not in_force.values["bend_bend"]:
-            return
-        mark = "" if in_force is row else f"/{AT_REST}"
-        if mark:
-            yield _Use(self._row("mm3_angle", in_force, mark=mark, values={"k": 0.0}), atoms)
-        yield _Use(self._row("mm3_bend_bend", in_force, mark=mark), atoms)
-
-    def _torsions(self) -> Iterator[_Use]:
-        """Yield torsions, improper torsions and torsion-stretches."""
-        for torsion in self._print_out.torsions:
-            row = self._fld.row(torsion.line)
-            shared = torsions_per_row(row, torsion.atoms, self._graph)
-            each = {number: value / shared for number, value in row.values.items()}
-            if row.kind == "4":
-                self._check(torsion.atoms, each, {"v1": torsion.v1, "v2": torsion.v2, "v3": torsion.v3})
-            for number, (periodicity, phase) in TORSION_PHASES.items():
-                if row.values.get(number):
-                    constants = {"periodicity": float(periodicity), "phase": phase}
-                    yield _Use(self._row("cosine_torsion", row, constants=constants, shared=shared), torsion.atoms)
-        for improper in self._print_out.impropers:
-            row = self._fld.row(improper.line)
-            self._check(improper.atoms, row.values, {"k": improper.v2})
-            yield _Use(self._row("periodic_improper", row, constants=OUT_OF_PLANE), improper.atoms)
-        for cross_term in self._print_out.torsion_stretches:
-            found = find_row(self._fld, "8", cross_term.atoms, self._graph)
-            self._check(cross_term.atoms, {} if found is None else found.values, {"k": cross_term.k})
-            if found is not None:
-                yield _Use(self._row("torsion_stretch", found), cross_term.atoms)
-
-    def _pairs(self) -> Iterator[_Use]:
-        """Yield the van der Waals rows of atoms and of special pairs."""
-        own_parents, bonds = parents(self._print_out), self._print_out.bonds
-        for atom, (kind, *_) in enumerate(self._graph.types):
-            row = find_row(self._fld, "vdw", (atom,), self._graph)
-            if row is None:
-                raise ForceFieldError(
-                    f"{self._print_out.name}: atom {atom + 1} of type {kind} has no van der Waals row. Give the force "
-                    "field of the print-out."
-                )
-            if row.values["offset"] and own_parents[atom] != min(self._graph.attached[atom], default=atom):
-                raise ForceFieldError(
-                    f"{self._print_out.name}: the parent of atom {atom + 1} ({kind}) is not the first of its "
-                    "neighbours by number. Renumber the atoms."
-                )
-            yield _Use(self._row("buckingham", row, constants={"offset": row.values["offset"]}), (atom,))
-        for i, j in nonbonded_pairs(len(self._print_out.atoms), bonds)[0].tolist():
-            special = find_row(self._fld, "6", (i, j), self._graph)
-            if special is not None:
-                yield _Use(self._row("buckingham_pair", special), (i, j))
-
-    def _row(
-        self,
-        form: str,
-        row: FldRow,
-        *,
-        constants: Mapping[str, float] | None = None,
-        shared: int = 1,
-        mark: str = "",
-        values: Mapping[str, float] | None = None,
-    ) -> Row:
-        numbers = _numbers(form, constants or {}, self._fld, shared)
-        own = {column: row.values[number] * factor for column, (number, factor) in numbers.items()}
-        tag = f"{row.line}{f'/{shared}' if shared > 1 else ''}{mark}"
-        return Row(form, row.atoms, own | dict(values or {}), dict(constants or {}), tag)
-
-    def _check(
-        self, atoms: tuple[int, ...], found: Mapping[str, float], printed: Mapping[str, float], *, decimals: int = 3
-    ) -> None:
-        """Compare numbers of a row with those that the print-out has for some atoms."""
-        for name, value in printed.items():
-            if abs(found.get(name, 0.0) - value) > HALF_A_DIGIT * 10.0**-decimals:
-                raise ForceFieldError(
-                    f"{self._print_out.name}: {name} of the atoms {'-'.join(str(atom + 1) for atom in atoms)} is "
-                    f"{value} in the print-out, but {found.get(name, 0.0)} in the force field. Give the force-field "
-                    "file of the print-out."
-                )
+    Raises:
+        ForceFieldError: A row of the force field does not come from the template, or the file changes a number that no
+            row stands for.
+        FileFormatError: Rows of the template are missing in the file; see `counterparts`.
+    """
+    lines = counterparts(template, fld)
+    entries = {
+        f"{row.label}.{column}": entry
+        for row in force_field.rows
+        for column, entry in file_numbers(row, template).items()
+    }
+    _check_numbers_without_rows(lines, template, set(entries.values()))
+    return force_field.with_values(
+        {name: lines[line].values[number] * factor for name, (line, number, factor) in entries.items() if line in lines}
+    )
 
 
-def _numbers(form: str, constants: Mapping[str, float], fld: FldFile, shared: int) -> dict[str, tuple[str, float]]:
-    """Return for each column of a form the number of the file that it stands for, and the factor from there."""
-    if form == "cosine_torsion":
-        return {"k": (f"v{constants['periodicity']:g}", fld.factor("TOR") / KJ_PER_KCAL / shared)}
-    return {column: (entry.number, entry.factor_of(fld)) for column, entry in CONVERSIONS[form].items()}
+def with_charges(
+    molecules: Sequence[Molecule], print_outs: Sequence[PrintOut], fld: FldFile, template: FldFile
+) -> tuple[Molecule, ...]:
+    """Return molecules with the charges that follow from another version of the force-field file.
 
+    Every bond moves moment / (4.803 r0) of charge, so a fit that changes r0 changes charges. The force field of a fit
+    keeps those it began with: take the new ones from the file that was written, and score or fit again.
 
-def _source(row: Row, fld: FldFile) -> tuple[FldRow, int, bool]:
-    """Return the line behind a row, the number of torsions that share it, and whether it only says what is at rest."""
-    match = _TAG.fullmatch(row.tag)
-    if match is None or (row.form not in CONVERSIONS and row.form != "cosine_torsion"):
+    Args:
+        molecules: The molecules, in the order of the print-outs.
+        print_outs: The structures that they were made from.
+        fld: The file whose moments and lengths count; its line numbers may differ.
+        template: The file of the print-outs.
+
+    Raises:
+        ForceFieldError: Molecules and print-outs are not the same, or the template is not the file of the print-outs.
+        FileFormatError: Rows of the template are missing in the file; see `counterparts`.
+    """
+    if [molecule.types for molecule in molecules] != [print_out.types for print_out in print_outs]:
         raise ForceFieldError(
-            f"Row {row.label} does not come from a line of a MacroModel force field. Make the force field with "
-            "force_field_from_print_outs, or write another format."
+            f"The {len(molecules)} molecules do not have the atom types of the {len(print_outs)} print-outs, one after "
+            "the other. Give the molecules that were made from them, in the same order."
         )
-    source = fld.row(int(match["line"]))
-    if source.atoms != row.types:
-        raise ForceFieldError(f"Row {row.label} is not {source.name} of this file. Give the file it was made from.")
-    return source, int(match["shared"] or 1), match["rest"] is not None
+    changed = template.with_values({line: row.values for line, row in counterparts(template, fld).items()})
+    return tuple(
+        replace(molecule, charges=_changed_charges(print_out, changed, template))
+        for molecule, print_out in zip(molecules, print_outs, strict=True)
+    )
 
 
-def _check_at_rest(row: Row) -> None:
-    if row.values["k"]:
+def _changed_charges(print_out: PrintOut, fld: FldFile, template: FldFile) -> np.ndarray:
+    graph = typed_graph(print_out)
+    formal = formal_charges(print_out, bond_charges(print_out, template, graph))
+    return bond_charges(print_out, fld, graph) + formal
+
+
+def _check_title(fld: FldFile, title: str | None) -> None:
+    if title is not None and not any(belongs_to(row, title) for row in fld.rows):
         raise ForceFieldError(
-            f"Row {row.label} says where a bend-bend is at rest and has no force constant in the file, but its k is "
-            f"{row.values['k']:g}. Fix it at 0."
+            f"No substructure of the force field has {title!r} in its title. Give another part of a title, or mark the "
+            "substructure in the file."
         )
 
 
-def _molecule(print_out: PrintOut, fld: FldFile, uses: Sequence[_Use]) -> Molecule:
+def _check_at_rest(row: Row, numbers: Mapping[str, FileNumber]) -> None:
+    for column, value in row.values.items():
+        if column not in numbers and value:
+            raise ForceFieldError(
+                f"Row {row.label} says where a bend-bend is at rest and has no force constant in the file, but its "
+                f"{column} is {value:g}. Fix it at 0: fld_parameters does."
+            )
+
+
+def _check_numbers_without_rows(lines: Mapping[int, FldRow], template: FldFile, used: set[FileNumber]) -> None:
+    """Refuse another file's number that would make a term, or shift a site, of which the force field knows nothing."""
+    has_row = {(entry.line, entry.name) for entry in used}
+    used_lines = {entry.line for entry in used}
+    for line, other in lines.items():
+        for name, old in template.row(line).values.items():
+            if other.values[name] == old or name in NOT_IN_ROWS or (line, name) in has_row:
+                continue
+            # A number other than 0 without a row belongs to a line on which no molecule depends.
+            if old == 0.0 or line in used_lines:
+                raise ForceFieldError(
+                    f"{name} of {other.name} is {other.values[name]:g}, but {old:g} in the template, and the force "
+                    "field has no parameter for it. Make the force field with zero_torsions_of if it is a torsion of a "
+                    "substructure, or from a print-out that was made with this file."
+                )
+
+
+def _held(parameter: Parameter, is_free: bool) -> Parameter:
+    return parameter if is_free else parameter.replace(fixed=True)
+
+
+def _molecule(print_out: PrintOut, fld: FldFile, uses: Sequence[Use]) -> Molecule:
     symbols = tuple(element_of(kind) for kind in print_out.types)
     charges = partial_charges(print_out, fld, typed_graph(print_out))
     record = QMRecord(

@@ -95,6 +95,21 @@ def partial_charges(print_out: PrintOut, fld: FldFile, graph: TypedGraph) -> Vec
         ForceFieldError: The moment of a row fits neither or both directions of a bond, or the charges that follow are
             not those that are printed.
     """
+    charges = bond_charges(print_out, fld, graph)
+    return charges + formal_charges(print_out, charges)
+
+
+def bond_charges(print_out: PrintOut, fld: FldFile, graph: TypedGraph) -> Vector:
+    """Return the charges that bonds move to the atoms [e], shape (atoms,).
+
+    Args:
+        print_out: The structure.
+        fld: The force field of the print-out, possibly with other numbers in its lines.
+        graph: Its atoms with types and bonds.
+
+    Raises:
+        ForceFieldError: The moment of a row fits neither or both directions of a bond.
+    """
     charges = np.zeros(len(print_out.atoms))
     for stretch in print_out.stretches:
         row = row_in_force(fld, fld.row(stretch.line), "moment", stretch.atoms, graph)
@@ -108,10 +123,19 @@ def partial_charges(print_out: PrintOut, fld: FldFile, graph: TypedGraph) -> Vec
             )
         moved = round(row.values["moment"] / (DEBYE_PER_CHARGE * row.values["r0"]), CHARGE_DECIMALS)
         charges[list(found[0])] += moved, -moved
-    return charges + _formal_charges(print_out, charges)
+    return charges
 
 
-def _formal_charges(print_out: PrintOut, charges: Vector) -> Vector:
+def formal_charges(print_out: PrintOut, charges: Vector) -> Vector:
+    """Return the formal charges of the atoms [e], whole numbers, shape (atoms,).
+
+    Args:
+        print_out: The structure.
+        charges: Charges that bonds move in the force field of the print-out [e], shape (atoms,).
+
+    Raises:
+        ForceFieldError: The printed charges are not integers more.
+    """
     excess = np.array([atom.charge for atom in print_out.atoms]) - charges
     worst = int(np.argmax(np.abs(excess - np.round(excess))))
     if abs(excess[worst] - round(excess[worst])) > PRINTED_CHARGE_ERROR:

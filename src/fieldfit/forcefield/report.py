@@ -256,6 +256,8 @@ def _categories(
 ) -> tuple[CategoryStatistics, ...]:
     rows = []
     for category in REFERENCES:
+        if category not in objective.tolerances and not REFERENCES[category].is_always_reported:
+            continue
         references = [REFERENCES[category](model) for model in objective.models]
         observed = np.concatenate([reference.observed for reference in references])
         before = _predictions(references, start)

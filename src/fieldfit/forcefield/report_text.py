@@ -33,18 +33,18 @@ def _heading(report: FitReport) -> str:
 def _categories(report: FitReport) -> str:
     lines = [
         "References (deviation = fitted - QM; share = part of the score, - if not fitted)",
-        f"  {'kind':26s} {'unit':10s} {'count':>6s} {'RMSD start':>11s} {'RMSD':>11s} {'MAE':>11s} {'largest':>11s} "
+        f"  {'kind':32s} {'unit':14s} {'count':>6s} {'RMSD start':>11s} {'RMSD':>11s} {'MAE':>11s} {'largest':>11s} "
         f"{'R2':>8s} {'share':>7s}",
     ]
     for row in report.categories:
         share = "-" if math.isnan(row.share) else f"{100.0 * row.share:.1f} %"
         r2 = "-" if math.isnan(row.r2) else f"{row.r2:.5f}"
         lines.append(
-            f"  {row.category:26s} {row.unit:10s} {row.count:6d} {_number(row.rmsd_start)} {_number(row.rmsd)} "
+            f"  {row.category:32s} {row.unit:14s} {row.count:6d} {_number(row.rmsd_start)} {_number(row.rmsd)} "
             f"{_number(row.mae)} {_number(row.largest)} {r2:>8s} {share:>7s}"
         )
     if report.tether_share > 0.0:
-        lines.append(f"  {'tether to the start':100s} {100.0 * report.tether_share:.1f} %")
+        lines.append(f"  {'tether to the start':110s} {100.0 * report.tether_share:.1f} %")
     return "\n".join(lines)
 
 

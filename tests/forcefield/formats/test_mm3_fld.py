@@ -170,6 +170,28 @@ def test_no_minus_zero_is_written():
     assert replace_number("    1.0000", Columns(0, 10), -1e-6, what="k") == "    0.0000"
 
 
+@pytest.mark.parametrize(
+    ("old", "value", "new"),
+    [
+        ("      120.", 117.12341, "  117.1234"),
+        ("       120", 117.12341, "  117.1234"),
+        ("     109.5", 108.0, "  108.0000"),
+        ("  0.123456", 0.2345678, "  0.234568"),
+        ("      120.", 123456.789, "123456.789"),
+        ("     109.5", 1234567.89, "1234567.89"),
+        ("      120.", 123456789.4, "123456789."),
+    ],
+)
+def test_a_round_number_does_not_round_its_successor(old, value, new):
+    assert replace_number(old, Columns(0, 10), value, what="theta0") == new
+
+
+@pytest.mark.parametrize(("old", "value"), [("     109.5", 123456789.0), ("      120.", 1e9), ("   120.000", 1e6)])
+def test_no_fewer_decimals_are_written_than_there_were(old, value):
+    with pytest.raises(FileFormatError, match="does not fit"):
+        replace_number(old, Columns(0, 10), value, what="theta0")
+
+
 def test_unknown_rows_and_numbers_are_errors(fld):
     with pytest.raises(FileFormatError, match=r"theta0.*r0"):
         fld.with_values({line_of("1.5247"): {"theta0": 1.0}})

@@ -1,7 +1,9 @@
 """Numbers in the fixed columns of MacroModel force-field files.
 
 A number stands right-justified in columns of its own, with blanks before and after them. It is replaced without moving
-anything else in its line, and with as many decimals as before.
+anything else in its line, and with as many decimals as before, but four at least where there is room: a round number
+such as 109.5 says nothing about the accuracy of what replaces it. The decimal point is always written, since a number
+without one may be read with decimals implied.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import NamedTuple
 from fieldfit.errors import FileFormatError
 
 DECIMALS = 4
-"""Decimals of a number that is written where there was none."""
+"""Decimals of a new number, if the old one had no more and the columns have room."""
 
 
 class Columns(NamedTuple):
@@ -66,15 +68,20 @@ def replace_number(line: str, columns: Columns, value: float, *, what: str) -> s
     Raises:
         FileFormatError: The number is not finite, or has too many digits for its columns.
     """
-    body = line.rstrip("\r")
+    body, width = line.rstrip("\r"), columns.stop - columns.start
     old = body[columns.start : columns.stop].strip()
-    decimals = len(old.partition(".")[2]) if old else DECIMALS
-    # Adding 0 turns the -0 of a small negative number into 0.
-    text = f"{round(value, decimals) + 0.0:.{decimals}f}"
-    if not math.isfinite(value) or len(text) > columns.stop - columns.start:
+    fewest = len(old.partition(".")[2]) if old else DECIMALS
+    texts = [_fixed(value, decimals) for decimals in range(max(fewest, DECIMALS), fewest - 1, -1)]
+    text = next((text for text in texts if len(text) <= width), None)
+    if text is None or not math.isfinite(value):
         raise FileFormatError(
-            f"{what} = {value:g} does not fit columns {columns.start + 1}-{columns.stop} with {decimals} decimals. "
+            f"{what} = {value:g} does not fit columns {columns.start + 1}-{columns.stop} with {fewest} decimals. "
             "Bound the parameter, or keep the force field in another format."
         )
-    padded, width = body.ljust(columns.stop), columns.stop - columns.start
+    padded = body.ljust(columns.stop)
     return padded[: columns.start] + text.rjust(width) + padded[columns.stop :] + line[len(body) :]
+
+
+def _fixed(value: float, decimals: int) -> str:
+    # Adding 0 turns the -0 of a small negative number into 0; "#" keeps the point where no decimal follows.
+    return f"{round(value, decimals) + 0.0:#.{decimals}f}"

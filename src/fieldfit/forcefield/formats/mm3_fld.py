@@ -170,7 +170,8 @@ class FldFile:
     def with_values(self, values: Mapping[int, Mapping[str, float]]) -> FldFile:
         """Return the file with new numbers in some rows; everything else stays as it is, byte for byte.
 
-        A number that equals the old one keeps its text. Others are rounded to the decimals of the old one.
+        A number that equals the old one keeps its text. Others are rounded to the decimals of the old one, but to no
+        fewer than four where the columns have room.
 
         Args:
             values: Line of a row, as in `row`, to new numbers by name, in the units of the file.

@@ -15,13 +15,14 @@ torsion-stretches and van der Waals terms, nor the direction in which a row was 
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from fieldfit.errors import FileFormatError
-from fieldfit.forcefield.formats.mm3_fld import FldFile, FldRow
+from fieldfit.forcefield.formats.mm3_fld import FldFile, FldRow, Substructure
 
 ANY = "00"
 ANY_BOND = "*"
@@ -66,6 +67,11 @@ def directions(fld: FldFile, row: FldRow, atoms: Sequence[int], graph: TypedGrap
     return tuple(order for order in orders if _fits(fld, row, order, graph))
 
 
+def occurs(fld: FldFile, substructure: Substructure, graph: TypedGraph) -> bool:
+    """Tell whether the pattern of a substructure fits anywhere."""
+    return _occurs(fld, parse_pattern(substructure.pattern), {}, graph)
+
+
 def row_in_force(fld: FldFile, row: FldRow, name: str, atoms: Sequence[int], graph: TypedGraph) -> FldRow | None:
     """Return the row whose number of a name is in force where a row acts on some atoms; None if there is none.
 
@@ -74,6 +80,7 @@ def row_in_force(fld: FldFile, row: FldRow, name: str, atoms: Sequence[int], gra
     return row if name not in row.blank or row.substructure is None else find_row(fld, row.kind, atoms, graph)
 
 
+@functools.cache
 def parse_pattern(text: str) -> Pattern:
     """Read the pattern of a substructure, such as "HX-RH(-PX)-HX.C2*C2(.2)-N2-C2=O2.2".
 
@@ -157,17 +164,30 @@ def _pattern_fits(fld: FldFile, row: FldRow, numbered: Mapping[int, int], graph:
             f"{row.name} names atom {max(numbered) + 1}, but the pattern {row.substructure.pattern!r} has "
             f"{len(pattern.atoms)}. Correct the line."
         )
+    # Most atoms fail by their types; the search comes last.
+    return all(_token_fits(fld, pattern.atoms[k], graph.types[atom]) for k, atom in numbered.items()) and _occurs(
+        fld, pattern, numbered, graph
+    )
+
+
+def _occurs(fld: FldFile, pattern: Pattern, numbered: Mapping[int, int], graph: TypedGraph) -> bool:
+    """Tell whether a pattern occurs with some of its atoms in given places."""
 
     def extends(placed: tuple[int, ...]) -> bool:
         number = len(placed)
         if number == len(pattern.atoms):
             return True
-        return any(extends((*placed, atom)) for atom in range(len(graph.types)) if fits(placed, number, atom))
+        return any(extends((*placed, atom)) for atom in candidates(placed, number) if fits(placed, number, atom))
+
+    def candidates(placed: tuple[int, ...], number: int) -> Iterable[int]:
+        if number in numbered:
+            return (numbered[number],)
+        earlier = next(iter(pattern.bonds[number]), None)
+        return range(len(graph.types)) if earlier is None else graph.attached[placed[earlier]]
 
     def fits(placed: tuple[int, ...], number: int, atom: int) -> bool:
         return (
             atom not in placed
-            and numbered.get(number, atom) == atom
             and _token_fits(fld, pattern.atoms[number], graph.types[atom])
             and all(_bond_fits(bond, graph.attached[atom].get(placed[k])) for k, bond in pattern.bonds[number].items())
         )

@@ -13,6 +13,11 @@ REFERENCES = Registry(
         "newton_displacement": "fieldfit.forcefield.references.vibrational:NewtonDisplacement",
         "bond_length": "fieldfit.forcefield.references.geometric:BondLength",
         "bond_angle": "fieldfit.forcefield.references.geometric:BondAngle",
+        "torsion": "fieldfit.forcefield.references.geometric:Torsion",
+        "gradient": "fieldfit.forcefield.references.cartesian:Gradient",
+        "hessian_element": "fieldfit.forcefield.references.cartesian:HessianElement",
+        "classic_eigenmatrix_diagonal": "fieldfit.forcefield.references.cartesian:ClassicEigenmatrixDiagonal",
+        "classic_eigenmatrix_off_diagonal": "fieldfit.forcefield.references.cartesian:ClassicEigenmatrixOffDiagonal",
     },
     group="fieldfit.references",
 )

@@ -54,6 +54,45 @@ class BondAngle(AbstractReference):
         return internal_values("angle", evaluation.minimum.x, self._atoms)[1] @ evaluation.response / DEGREE
 
 
+class Torsion(AbstractReference):
+    """All proper torsions at the minimum of the force field; those with a linear angle at one end are left out.
+
+    A torsion is known up to full turns: of its values the one nearest to the QM value is predicted, so that residuals
+    stay continuous where the angle passes 180 degrees. They lie in [-180, 180) and jump half a turn from the QM value
+    only.
+    """
+
+    unit: ClassVar[str] = "deg"
+    tolerance: ClassVar[float] = 1.0
+    needs_minimum: ClassVar[bool] = True
+
+    def __init__(self, model: MoleculeModel) -> None:
+        self._atoms = np.array(model.internal_coordinates.torsions, dtype=int).reshape(-1, 4)
+        self.labels = atom_labels(model, self._atoms)
+        self.observed = internal_values("dihedral", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
+
+    def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        angles = internal_values("dihedral", evaluation.minimum.x, self._atoms)[0] / DEGREE
+        return nearest_turn(angles, self.observed)
+
+    def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        return internal_values("dihedral", evaluation.minimum.x, self._atoms)[1] @ evaluation.response / DEGREE
+
+
+def nearest_turn(angles: Vector, near: Vector) -> Vector:
+    """Add full turns to angles until each is within half a turn of another angle.
+
+    Args:
+        angles: Angles [deg], shape (m,).
+        near: Where they shall lie [deg], shape (m,).
+
+    Returns:
+        Angles [deg] in [near - 180, near + 180), shape (m,).
+    """
+    # Subtracting whole turns keeps every digit of angles that lie near already; (angles - near) % 360 would not.
+    return angles - 360.0 * np.floor((angles - near + 180.0) / 360.0)
+
+
 def atom_labels(model: MoleculeModel, atoms: np.ndarray) -> tuple[str, ...]:
     """Name tuples of atoms by type and number, counted from 1: "C1-H3"."""
     symbols = model.molecule.record.symbols

@@ -24,7 +24,7 @@ from fieldfit.forcefield.eigenmatrix import FLOOR, Eigenmatrix
 from fieldfit.forcefield.engines.engine import AbstractSystem
 from fieldfit.forcefield.engines.evaluated_geometry import fix_geometry
 from fieldfit.forcefield.molecule import Molecule
-from fieldfit.forcefield.relaxation import RelaxedGeometry, complement, relax, response
+from fieldfit.forcefield.relaxation import GRADIENT_TOLERANCE, RelaxedGeometry, complement, relax, response
 from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
 from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes
 from fieldfit.typing import Matrix, Vector
@@ -123,13 +123,25 @@ class MoleculeEvaluation:
         return self.model.eigenmatrix.jacobian(self.terms)
 
     @cached_property
+    def hessian(self) -> Matrix:
+        """Hessian at the QM geometry [kcal/mol/A^2], shape (3 atoms, 3 atoms)."""
+        return self.model.qm_geometry.hessian(self.terms)
+
+    @cached_property
+    def hessian_jacobian(self) -> Any:
+        """Its derivatives with respect to the parameters, a sparse matrix of shape ((3 atoms)^2, parameters)."""
+        return self.model.qm_geometry.hessian_jacobian(self.terms)
+
+    @cached_property
     def minimum(self) -> RelaxedGeometry:
         """The minimum of the force field nearest to the start.
 
         Raises:
             EvaluationError: The relaxation does not end in a minimum.
         """
-        found = relax(lambda x: self.model.system.local(x, self.p), self._state.x)
+        system = self.model.system
+        tolerance = max(GRADIENT_TOLERANCE, system.gradient_error)
+        found = relax(lambda x: system.local(x, self.p), self._state.x, gradient_tolerance=tolerance)
         if not found.is_converged:
             raise EvaluationError(
                 f"{self.model.molecule.name}: relaxation from the last geometry does not reach a minimum of the force "

@@ -16,6 +16,7 @@ class AbstractReference(ABC):
         unit: Unit of observations and predictions.
         tolerance: Default deviation that counts as one, in that unit.
         needs_minimum: Whether predictions are made at the minimum of the force field, so that it has to be relaxed.
+        is_always_reported: Whether reports state it where it is not fitted, too.
         labels: What each observation is, m of them.
         observed: Observations, shape (m,).
     """
@@ -23,6 +24,7 @@ class AbstractReference(ABC):
     unit: ClassVar[str]
     tolerance: ClassVar[float]
     needs_minimum: ClassVar[bool]
+    is_always_reported: ClassVar[bool] = True
     labels: tuple[str, ...]
     observed: Vector
 
