@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fieldfit.forcefield.report import FitReport, report_fit
     from fieldfit.forcefield.row import Row
     from fieldfit.forcefield.topology import perceive, share_types
+    from fieldfit.forcefield.transition_states import StationaryPoint, invert_curvature, stationary_point
 
 _HOMES = {
     "FitReport": "fieldfit.forcefield.report",
@@ -43,12 +44,14 @@ _HOMES = {
     "Nonbonded": "fieldfit.forcefield.nonbonded",
     "QMRecord": "fieldfit.forcefield.molecule",
     "Row": "fieldfit.forcefield.row",
+    "StationaryPoint": "fieldfit.forcefield.transition_states",
     "Structure": "fieldfit.forcefield.readers.structure",
     "build_force_field": "fieldfit.forcefield.building",
     "combine": "fieldfit.forcefield.readers.combine",
     "estimate_force_constants": "fieldfit.forcefield.initial_guess",
     "fld_parameters": "fieldfit.forcefield.macromodel",
     "force_field_from_print_outs": "fieldfit.forcefield.macromodel",
+    "invert_curvature": "fieldfit.forcefield.transition_states",
     "molecule_from_structure": "fieldfit.forcefield.readers.structure",
     "perceive": "fieldfit.forcefield.topology",
     "read": "fieldfit.forcefield.readers",
@@ -58,6 +61,7 @@ _HOMES = {
     "read_mol2": "fieldfit.forcefield.readers.mol2",
     "report_fit": "fieldfit.forcefield.report",
     "share_types": "fieldfit.forcefield.topology",
+    "stationary_point": "fieldfit.forcefield.transition_states",
     "with_charges": "fieldfit.forcefield.macromodel",
     "with_fld_values": "fieldfit.forcefield.macromodel",
     "with_record": "fieldfit.forcefield.macromodel",
@@ -73,12 +77,14 @@ __all__ = [
     "Nonbonded",
     "QMRecord",
     "Row",
+    "StationaryPoint",
     "Structure",
     "build_force_field",
     "combine",
     "estimate_force_constants",
     "fld_parameters",
     "force_field_from_print_outs",
+    "invert_curvature",
     "molecule_from_structure",
     "perceive",
     "read",
@@ -88,6 +94,7 @@ __all__ = [
     "read_mol2",
     "report_fit",
     "share_types",
+    "stationary_point",
     "with_charges",
     "with_fld_values",
     "with_record",

@@ -18,7 +18,8 @@ from fieldfit.errors import EvaluationError
 from fieldfit.forcefield.assignment import SWITCHED_TORSION, assign
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation
-from fieldfit.forcefield.vibrations import subspace_overlaps, wavenumber
+from fieldfit.forcefield.transition_states import curvatures
+from fieldfit.forcefield.vibrations import subspace_overlaps
 from fieldfit.problem import OptimizationResult
 from fieldfit.typing import Vector
 
@@ -343,9 +344,7 @@ def _start_frequencies(start: MoleculeEvaluation) -> Vector:
 def _curvatures(evaluation: MoleculeEvaluation) -> Vector:
     """Return the curvature of the force field at the QM geometry along every QM mode, as wavenumbers [1/cm]."""
     model = evaluation.model
-    directions = model.qm_modes.modes / np.sqrt(np.repeat(model.masses, 3))[:, None]
-    hessian = model.qm_geometry.hessian(evaluation.terms)
-    return wavenumber(np.sum(directions * (hessian @ directions), axis=0))
+    return curvatures(model.qm_geometry.hessian(evaluation.terms), model.qm_modes, model.masses)
 
 
 def _deviation(category: str, evaluation: MoleculeEvaluation) -> Vector:

@@ -9,13 +9,15 @@ import pytest
 import scipy.optimize
 from numpy.testing import assert_allclose
 
-from fieldfit.errors import MoleculeError
+from fieldfit.errors import MoleculeError, SettingsError
 from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.eigenmatrix import Eigenmatrix
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.initial_guess import hessian_fit
+from fieldfit.forcefield.initial_guess import estimate_force_constants, hessian_fit
+from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.topology import perceive
+from fieldfit.forcefield.transition_states import METHODS, VANISHING, invert_curvature, qm_modes
 from fieldfit.forcefield.vibrations import normal_modes
 from molecules import ethane, fluoromethane, internal_parameters, made_by, propyne, sn2_transition_state
 
@@ -160,3 +162,107 @@ def test_a_molecule_without_hessian_is_refused() -> None:
     bare = perceive(propyne())
     with pytest.raises(MoleculeError, match="no Hessian"):
         hessian_fit([bare], build_force_field([bare]))
+
+
+@pytest.fixture(scope="module")
+def saddle(examples):
+    return sn2_transition_state(examples)
+
+
+@pytest.fixture(scope="module")
+def saddle_field(saddle):
+    return build_force_field([saddle])
+
+
+def constants(field) -> dict[str, float]:
+    return {f"{row.label}.k": row.values["k"] for row in field.rows}
+
+
+def with_hessian(molecule, hessian):
+    return dataclasses.replace(molecule, record=dataclasses.replace(molecule.record, hessian=hessian))
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_minima_are_fitted_alike_by_all_methods_for_transition_states(examples, method) -> None:
+    minimum = perceive(read(examples / "ch3f" / "ch3f.json", name="CH3F"))
+    field = build_force_field([minimum], stretch_bend=["*"])
+    assert np.array_equal(
+        flat(hessian_fit([minimum], field, transition_state=method)), flat(hessian_fit([minimum], field))
+    )
+
+
+def test_negative_constants_that_made_a_negative_curvature_are_found_again_by_d_only(saddle, saddle_field) -> None:
+    truth = saddle_field.with_values({"bond.C-F.k": -40.0, "bond.C-H.k": 380.0})
+    geometry = FixedGeometry(JaxEngine().system(saddle, truth), saddle.record.coordinates)
+    made = with_hessian(saddle, geometry.hessian(geometry.term_vector(internal_parameters(truth))))
+    assert qm_modes(made).eigenvalues[0] < 0.0
+    found = hessian_fit([made], saddle_field, transition_state="D")
+    assert_allclose(flat(found), flat(truth), rtol=1e-8)
+    for method in set(METHODS) - {"D"}:
+        assert min(constants(hessian_fit([made], saddle_field, transition_state=method)).values()) >= 0.0
+
+
+def test_zero_weight_does_not_see_the_eigenvalue_of_the_reaction_coordinate(saddle, saddle_field) -> None:
+    modes = qm_modes(saddle)
+    along = np.sqrt(np.repeat(saddle.record.masses, 3)) * modes.modes[:, 0]
+    steeper = with_hessian(saddle, saddle.qm_hessian + 3.0 * modes.eigenvalues[0] * np.outer(along, along))
+    assert_allclose(flat(hessian_fit([steeper], saddle_field)), flat(hessian_fit([saddle], saddle_field)), rtol=1e-8)
+    one, other = (hessian_fit([each], saddle_field, transition_state="D") for each in (saddle, steeper))
+    assert constants(other)["bond.C-F.k"] < constants(one)["bond.C-F.k"]
+
+
+@pytest.mark.parametrize("method", ["C", "C'"])
+def test_an_inverted_hessian_is_fitted_as_that_of_a_minimum(saddle, saddle_field, method) -> None:
+    inverted = invert_curvature(saddle, method)
+    expected = hessian_fit([inverted], saddle_field)
+    assert_allclose(flat(hessian_fit([saddle], saddle_field, transition_state=method)), flat(expected), rtol=1e-9)
+
+
+def test_e2_holds_typical_constants_and_e_those_of_c_where_d_gives_none(saddle, saddle_field) -> None:
+    natural = constants(hessian_fit([saddle], saddle_field, transition_state="D"))
+    gone = {name for name, value in natural.items() if value < VANISHING}
+    assert gone == {"bond.C-F.k"}
+    by_c, by_e, by_e2 = (
+        constants(hessian_fit([saddle], saddle_field, transition_state=method)) for method in ("C", "E", "E2")
+    )
+    assert by_e["bond.C-F.k"] == by_c["bond.C-F.k"]
+    # 5 mdyn/A with one half is 359.8 kcal/mol/A^2 without: 1 mdyn A is 143.93 kcal/mol.
+    assert by_e2["bond.C-F.k"] == pytest.approx(0.5 * 5.0 * 143.932, rel=1e-5)
+    assert min(by_e2.values()) >= 0.0
+
+
+def test_methods_keep_to_fixed_constants_and_stated_bounds(saddle, saddle_field) -> None:
+    parameters = saddle_field.parameters.replace({"bond.C-F.k": 70.0, "angle.F-C-H.k": 25.0}).fix("bond.C-F.k")
+    parameters = parameters.bound("angle.F-C-H.k", 20.0, 30.0)
+    for method in METHODS:
+        found = constants(hessian_fit([saddle], saddle_field, parameters, transition_state=method))
+        assert found["bond.C-F.k"] == 70.0
+        assert 20.0 <= found["angle.F-C-H.k"] <= 30.0
+
+
+def test_e2_moves_typical_constants_inside_stated_bounds(saddle, saddle_field) -> None:
+    parameters = saddle_field.parameters.replace({"bond.C-F.k": 70.0}).bound("bond.C-F.k", 0.0, 100.0)
+    found = hessian_fit([saddle], saddle_field, parameters, transition_state="E2")
+    assert constants(found)["bond.C-F.k"] == 100.0
+
+
+def test_the_estimate_passes_the_method_on(saddle, saddle_field) -> None:
+    for method in METHODS:
+        passed = estimate_force_constants([saddle], saddle_field, transition_state=method)
+        assert np.array_equal(flat(passed), flat(hessian_fit([saddle], saddle_field, transition_state=method)))
+
+
+def test_the_seminario_family_sees_an_inverted_hessian(saddle, saddle_field) -> None:
+    inverted = invert_curvature(saddle, "C")
+    seen = estimate_force_constants([saddle], saddle_field, "seminario", transition_state="C")
+    assert np.array_equal(flat(seen), flat(estimate_force_constants([inverted], saddle_field, "seminario")))
+    assert (
+        constants(seen)["bond.C-F.k"]
+        > constants(estimate_force_constants([saddle], saddle_field, "seminario"))["bond.C-F.k"]
+    )
+
+
+@pytest.mark.parametrize("fit", [hessian_fit, estimate_force_constants])
+def test_an_unknown_method_for_transition_states_is_refused(saddle, saddle_field, fit) -> None:
+    with pytest.raises(SettingsError, match="method for transition states"):
+        fit([saddle], saddle_field, transition_state="F")

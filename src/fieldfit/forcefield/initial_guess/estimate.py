@@ -13,6 +13,7 @@ from fieldfit.forcefield.initial_guess import seminario
 from fieldfit.forcefield.initial_guess.hessian_fit import hessian_fit
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.topology import internal_coordinates
+from fieldfit.forcefield.transition_states import REPLACEMENTS, ZERO_WEIGHT, check_method, invert_curvature
 from fieldfit.parameters import Parameters, Tie
 from fieldfit.registry import unknown_name
 
@@ -27,6 +28,7 @@ def estimate_force_constants(
     *,
     scale: float = 1.0,
     parameters: Parameters | None = None,
+    transition_state: str = ZERO_WEIGHT,
 ) -> ForceField:
     """Estimate the force constants of a force field from QM Hessians.
 
@@ -40,12 +42,14 @@ def estimate_force_constants(
         method: One of `METHODS`.
         scale: Factor on the constants of the Seminario family, usually the square of a frequency scale factor.
         parameters: The force field's parameters with bounds and fixed marks; default: its own.
+        transition_state: How the Hessian fit treats reaction coordinates, one of `transition_states.METHODS`. "C" and
+            "C'" change the Hessian that the Seminario family sees, too.
 
     Returns:
         The force field with new force constants; those that are fixed keep their values.
 
     Raises:
-        SettingsError: Unknown method, or a scale that is not positive.
+        SettingsError: An unknown method, or a scale that is not positive.
 
     References:
         Seminario (1996), doi:10.1002/(SICI)1097-461X(1996)60:7<1271::AID-QUA8>3.0.CO;2-W.
@@ -54,18 +58,25 @@ def estimate_force_constants(
     """
     if method not in METHODS:
         raise SettingsError(unknown_name("method for starting force constants", method, METHODS))
+    check_method(transition_state)
     parameters = force_field.parameters if parameters is None else parameters
     if method == "given":
         return force_field
     if method == "hessian-fit":
-        return hessian_fit(molecules, force_field, parameters)
+        return hessian_fit(molecules, force_field, parameters, transition_state=transition_state)
     if not (scale > 0.0 and np.isfinite(scale)):
         raise SettingsError(f"The scale of the force constants is {scale}. Give a positive number, such as 0.93.")
-    collected = _collected(molecules, force_field, lambda molecule: _estimate(molecule, method, scale))
+    seen = [_as_seen(molecule, transition_state) for molecule in molecules]
+    collected = _collected(seen, force_field, lambda molecule: _estimate(molecule, method, scale))
     constants = _within(parameters, _averaged(parameters, collected))
     held = parameters.replace(constants).fix(*collected, *constants)
     estimated = force_field.with_values(held.values)
-    return hessian_fit(molecules, estimated, held) if held.n_free else estimated
+    return hessian_fit(molecules, estimated, held, transition_state=transition_state) if held.n_free else estimated
+
+
+def _as_seen(molecule: Molecule, transition_state: str) -> Molecule:
+    """Return a molecule with the Hessian that a method for transition states makes of its own."""
+    return invert_curvature(molecule, transition_state) if transition_state in REPLACEMENTS else molecule
 
 
 def _averaged(parameters: Parameters, collected: Mapping[str, Sequence[float]]) -> dict[str, float]:

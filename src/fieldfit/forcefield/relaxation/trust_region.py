@@ -207,7 +207,8 @@ class _Point:
         if x is None:
             return None
         there = _Point(x, surface(x), self.allowed)
-        return there if there.is_finite else None
+        # Where atoms coincide or are far apart, the energy may be finite and the paths are not.
+        return there if there.is_finite and np.all(np.isfinite(there._along_paths.matrix)) else None
 
     def end(self, tolerance: float, n_iterations: int) -> RelaxedGeometry:
         """Return the result if the relaxation ends here."""
