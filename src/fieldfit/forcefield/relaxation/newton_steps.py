@@ -129,6 +129,8 @@ class ReducedHessian:
         Raises:
             scipy.linalg.LinAlgError: A is singular.
         """
+        if not self.has_directions:
+            return np.zeros_like(right)
         right = self.project(right)
         if self.factor is not None:
             return self.project(dpotrs(self.factor, right)[0])

@@ -129,7 +129,7 @@ def relax(
         n_iterations += 1
         step = here.step(radius)
         there = here.follow(step, surface)
-        ratio = _agreement(here, there, step)
+        ratio = _agreement(here, there, step, gradient_tolerance)
         radius = _next_radius(radius, step, ratio)
         if there is not None and ratio > ACCEPTED:
             here = there
@@ -230,7 +230,7 @@ class _Point:
     @cached_property
     def _kind(self) -> Reason:
         """Kind of a stationary point."""
-        if self.reduced.factor is not None:
+        if not self.reduced.has_directions or self.reduced.factor is not None:
             return "minimum"
         return "saddle" if self.reduced.lowest < -self.reduced.rounding else "flat"
 
@@ -268,12 +268,14 @@ class _Point:
         return ReducedHessian.of(self._hessian + self._paths.bending(self.gradient), self._excluded)
 
 
-def _agreement(here: _Point, there: _Point | None, step: Step) -> float:
+def _agreement(here: _Point, there: _Point | None, step: Step, tolerance: float) -> float:
     """Return the fall of the energy as a fraction of the predicted one; minus infinity if there is no energy."""
     if there is None:
         return -np.inf
     noise = ENERGY_NOISE * max(1.0, abs(here.local.energy))
-    if step.predicted < GRADIENT_DECIDES * noise and np.linalg.norm(there.gradient) < np.linalg.norm(here.gradient):
+    # What a gradient of the tolerated size brings over 1 A may be noise, too.
+    is_small = step.predicted < max(GRADIENT_DECIDES * noise, tolerance)
+    if is_small and np.linalg.norm(there.gradient) < np.linalg.norm(here.gradient):
         return 1.0
     return (here.local.energy - there.local.energy + noise) / (step.predicted + noise)
 
