@@ -352,6 +352,7 @@ def test_a_saddle_on_the_constraint_is_left() -> None:
         (lambda: Tether((0, 1), PAIR[:1], 1.0), "positions of shape"),
         (lambda: Tether((0, 0), PAIR, 1.0), "one of them twice"),
         (lambda: Tether((0, 1), PAIR, -1.0), "pulls nowhere"),
+        (lambda: relax(spring, np.full((2, 3), np.nan)), "starts at coordinates that are not finite"),
         (lambda: relax(spring, PAIR, frozen=[2]), "the molecule has the atoms 0 to 1"),
         (lambda: relax(spring, PAIR, frozen=[Fixed("distance", (0, 2), 1.0)]), "the molecule has the atoms 0 to 1"),
         (lambda: relax(spring, PAIR, restraints=[Tether((-1,), PAIR[:1], 1.0)]), "Count atoms from 0"),

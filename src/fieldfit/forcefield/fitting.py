@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fieldfit.blas import one_blas_thread
 from fieldfit.errors import EvaluationError, MoleculeError, ParameterError, SettingsError
 from fieldfit.forcefield.engines import ENGINES
 from fieldfit.forcefield.engines.engine import AbstractEngine
@@ -130,6 +131,10 @@ class ForceFieldObjective(AbstractObjective):
         return tuple(MoleculeEvaluation(model, p, start) for model, start in zip(self.models, state, strict=True))
 
     def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
+        with one_blas_thread():
+            return self._evaluate(values, state, derivatives)
+
+    def _evaluate(self, values: Vector, state: Any, derivatives: bool) -> Evaluation:
         evaluations = self.at(values, state)
         try:
             residuals = [

@@ -24,7 +24,7 @@ from fieldfit.forcefield.eigenmatrix import FLOOR, Eigenmatrix
 from fieldfit.forcefield.engines.engine import AbstractSystem
 from fieldfit.forcefield.engines.evaluated_geometry import fix_geometry
 from fieldfit.forcefield.molecule import Molecule
-from fieldfit.forcefield.relaxation import GRADIENT_TOLERANCE, RelaxedGeometry, complement, relax, response
+from fieldfit.forcefield.relaxation import GRADIENT_TOLERANCE, RelaxedGeometry, relax
 from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
 from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes
 from fieldfit.typing import Matrix, Vector
@@ -166,7 +166,7 @@ class MoleculeEvaluation:
         """How the minimum moves with the parameters [A], shape (3 atoms, parameters)."""
         mixed = self.minimum_geometry.gradient_jacobian(self.minimum_terms)
         try:
-            return response(self.minimum.hessian, mixed, complement(self.minimum.x))
+            return self.minimum.response(mixed)
         except scipy.linalg.LinAlgError as error:
             raise EvaluationError(
                 f"{self.model.molecule.name}: the Hessian at the minimum is singular, so the geometry has no derivative"

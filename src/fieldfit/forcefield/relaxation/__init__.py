@@ -1,6 +1,5 @@
 """Relaxation of molecules: free, with frozen atoms, restrained, and with fixed internal coordinates."""
 
-from fieldfit.forcefield.relaxation.complement import complement, response
 from fieldfit.forcefield.relaxation.constraints import Fixed
 from fieldfit.forcefield.relaxation.local_model import LocalModel, Quadratic
 from fieldfit.forcefield.relaxation.relaxed_geometry import RelaxedGeometry
@@ -15,7 +14,5 @@ __all__ = [
     "RelaxedGeometry",
     "Restraint",
     "Tether",
-    "complement",
     "relax",
-    "response",
 ]

@@ -8,7 +8,8 @@ constraints.
 
 References:
     Nocedal, Wright (2006), Numerical Optimization, chapters 12 and 18, doi:10.1007/978-0-387-40065-5.
-    Absil, Mahony, Sepulchre (2008), Optimization Algorithms on Matrix Manifolds, chapters 4 and 5.
+    Absil, Mahony, Sepulchre (2008), Optimization Algorithms on Matrix Manifolds, chapters 4 and 5,
+        doi:10.1515/9781400830244.
 """
 
 from __future__ import annotations

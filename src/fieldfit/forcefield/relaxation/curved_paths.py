@@ -25,7 +25,8 @@ bonds.
 
 References:
     Pulay, Fogarasi (1992), J. Chem. Phys. 96, 2856, doi:10.1063/1.462844: why redundant internal coordinates.
-    Absil, Mahony, Sepulchre (2008), Optimization Algorithms on Matrix Manifolds, chapter 5: second-order retractions.
+    Absil, Mahony, Sepulchre (2008), Optimization Algorithms on Matrix Manifolds, chapter 5: second-order retractions,
+        doi:10.1515/9781400830244.
 """
 
 from __future__ import annotations

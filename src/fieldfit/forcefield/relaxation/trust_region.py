@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
-from fieldfit.errors import EvaluationError
+from fieldfit.errors import EvaluationError, MoleculeError
 from fieldfit.forcefield.relaxation.constraints import Fixed, restore
 from fieldfit.forcefield.relaxation.curved_paths import CurvedPaths
 from fieldfit.forcefield.relaxation.local_model import LocalModel
@@ -100,7 +100,7 @@ def relax(
         The end point, a minimum or not: see its `reason`.
 
     Raises:
-        MoleculeError: A restraint or something frozen names an atom that does not exist.
+        MoleculeError: The start is not finite, or a restraint or something frozen names an atom that does not exist.
         EvaluationError: No geometry with the fixed values was found.
 
     Examples:
@@ -115,6 +115,8 @@ def relax(
         >>> found.reason, round(float(found.x[1, 2] - found.x[0, 2]), 9)
         ('minimum', 1.0)
     """
+    if not np.all(np.isfinite(x)):
+        raise MoleculeError("A relaxation starts at coordinates that are not finite. Check the geometry [A].")
     energy = RestraintEnergy(restraints, len(x))
     allowed = _AllowedSteps.of(x, frozen, energy.anchors)
     surface = restrained(local, energy)
