@@ -6,7 +6,7 @@ field needs and no program states: which atoms are bonded and which atoms are of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,12 +114,7 @@ class Molecule:
                 )
         if self.charges is not None and not np.all(np.isfinite(self.charges)):
             raise MoleculeError(f"{self.name}: the charges hold numbers that are not finite. Give finite numbers.")
-        for i, j in self.bonds:
-            if not (0 <= i < self.n_atoms and 0 <= j < self.n_atoms and i != j):
-                raise MoleculeError(
-                    f"{self.name}: a bond joins atoms {i} and {j}, but the atoms are 0 to {self.n_atoms - 1}. "
-                    "Count atoms from 0."
-                )
+        check_bonds(self.record, self.bonds)
 
     def __repr__(self) -> str:
         return f"Molecule({self.name}: {self.n_atoms} atoms, {len(self.bonds)} bonds, types {' '.join(self.types)})"
@@ -156,3 +151,17 @@ class Molecule:
             lists[first].append(second)
             lists[second].append(first)
         return tuple(tuple(sorted(entry)) for entry in lists)
+
+
+def check_bonds(record: QMRecord, bonds: Sequence[tuple[int, int]]) -> None:
+    """Make sure that bonds join two different atoms of a record.
+
+    Raises:
+        MoleculeError: One does not.
+    """
+    for i, j in bonds:
+        if not (0 <= i < record.n_atoms and 0 <= j < record.n_atoms and i != j):
+            raise MoleculeError(
+                f"{record.name}: a bond joins atoms {i} and {j}, but the atoms are 0 to {record.n_atoms - 1}. "
+                "Count atoms from 0."
+            )

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from fieldfit.errors import MoleculeError
 from fieldfit.forcefield.elements import covalent_radius
-from fieldfit.forcefield.molecule import Molecule, QMRecord
+from fieldfit.forcefield.molecule import Molecule, QMRecord, check_bonds
 
 BOND_TOLERANCE = 1.25
 """Largest distance of bonded atoms in units of the sum of covalent radii; transition states need more, about 1.45."""
@@ -248,12 +248,7 @@ def _name_classes(symbols: Sequence[str], colours: Sequence[int]) -> tuple[str, 
 
 
 def _checked_bonds(record: QMRecord, bonds: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    for i, j in bonds:
-        if not (0 <= i < record.n_atoms and 0 <= j < record.n_atoms and i != j):
-            raise MoleculeError(
-                f"{record.name}: a bond joins atoms {i} and {j}, but the atoms are 0 to {record.n_atoms - 1}. "
-                "Count atoms from 0."
-            )
+    check_bonds(record, bonds)
     return tuple(sorted({(min(pair), max(pair)) for pair in bonds}))
 
 
