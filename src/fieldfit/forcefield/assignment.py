@@ -11,7 +11,7 @@ where atom types leave the order of its neighbours open, the atoms with the smal
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.forms import FORMS, Borrowed, Form
 from fieldfit.forcefield.forms.form import DEGREE
-from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.molecule import Molecule, name_atoms
 from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.row import NONBONDED_KINDS, Row
 from fieldfit.forcefield.topology import internal_coordinates, nonbonded_pairs
@@ -134,7 +134,7 @@ def _by_types(molecule: Molecule, force_field: ForceField) -> list[_Use]:
         rows = force_field.find(kind, [molecule.types[atom] for atom in atoms])
         if not rows and kind in REQUIRED:
             raise ForceFieldError(
-                f"{molecule.name}: the {kind} {_named(molecule, atoms)} has no row in the force field "
+                f"{molecule.name}: the {kind} {name_atoms(molecule, atoms)} has no row in the force field "
                 f"{force_field.name!r}. Add the row, or change the atom types."
             )
         uses += [_Use(row, _oriented(row, atoms, molecule)) for row in rows]
@@ -283,7 +283,7 @@ class _Builder:
         missing = sorted(set(range(self._molecule.n_atoms)) - set(found))
         if missing and (found or any(row.kind == kind for row in self._force_field.rows)):
             raise ForceFieldError(
-                f"{self._molecule.name}: atom {_named(self._molecule, missing[:1])} has no {kind} row in the force "
+                f"{self._molecule.name}: atom {name_atoms(self._molecule, missing[:1])} has no {kind} row in the force "
                 f"field {self._force_field.name!r}, which has such rows for others. Add the row."
             )
         return found
@@ -304,7 +304,8 @@ class _Builder:
         rows = self._rows.get((kind, _unordered(atoms)))
         if not rows:
             raise ForceFieldError(
-                f"{self._molecule.name}: a term on {_named(self._molecule, atoms)} needs the {column} of that {kind}, "
+                f"{self._molecule.name}: a term on {name_atoms(self._molecule, atoms)} needs the {column} of that "
+                f"{kind}, "
                 f"which has no row in the force field {self._force_field.name!r}. Add the row."
             )
         row = next((row for row in rows if row.tag == tag), rows[0])
@@ -340,7 +341,3 @@ def _internal_constants(row: Row) -> list[float]:
 def _offset(row: Row | None) -> float:
     """Return by which fraction of its bond the site of an atom is shifted."""
     return 0.0 if row is None else row.constants.get("offset", 0.0)
-
-
-def _named(molecule: Molecule, atoms: Iterable[int]) -> str:
-    return "-".join(f"{molecule.types[atom]}({atom + 1})" for atom in atoms)

@@ -6,7 +6,7 @@ field needs and no program states: which atoms are bonded and which atoms are of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -165,3 +165,8 @@ def check_bonds(record: QMRecord, bonds: Sequence[tuple[int, int]]) -> None:
                 f"{record.name}: a bond joins atoms {i} and {j}, but the atoms are 0 to {record.n_atoms - 1}. "
                 "Count atoms from 0."
             )
+
+
+def name_atoms(molecule: Molecule, atoms: Iterable[int]) -> str:
+    """Return types and numbers of atoms, counted from 1, for messages: "C(1)-H(3)"."""
+    return "-".join(f"{molecule.types[atom]}({atom + 1})" for atom in atoms)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fieldfit.errors import ForceFieldError
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.formats.format import has_energy
-from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.molecule import Molecule, name_atoms
 from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
 
 
@@ -72,7 +72,7 @@ def _check_complete(force_field: ForceField, molecule: Molecule, found: Internal
         for atoms in entries:
             if not force_field.find(kind, [molecule.types[atom] for atom in atoms]):
                 raise ForceFieldError(
-                    f"{molecule.name}: the {kind} {_named(molecule, atoms)} has no row in the force field "
+                    f"{molecule.name}: the {kind} {name_atoms(molecule, atoms)} has no row in the force field "
                     f"{force_field.name!r}. Add the row, or leave the molecule out."
                 )
 
@@ -90,7 +90,8 @@ def _check_unambiguous(force_field: ForceField, molecule: Molecule, found: Inter
             for row in force_field.find(kind, [molecule.types[atom] for atom in atoms]):
                 if has_energy(row):
                     raise ForceFieldError(
-                        f"{molecule.name}: row {row.label} would also act on {_named(molecule, atoms)}, where it does "
+                        f"{molecule.name}: row {row.label} would also act on {name_atoms(molecule, atoms)}, where it "
+                        "does "
                         f"not belong: {reason}. Programs that read this format assign rows by atom types alone. Give "
                         "these atoms types of their own and fit again, or write fieldfit-toml."
                     )
@@ -105,7 +106,3 @@ def _pyramidal_atoms(molecule: Molecule, found: InternalCoordinates) -> list[tup
         for three in itertools.combinations(neighbours, 3)
     ]
     return [entry for entry in quadruples if entry not in planar]
-
-
-def _named(molecule: Molecule, atoms: Sequence[int]) -> str:
-    return "-".join(f"{molecule.types[atom]}({atom + 1})" for atom in atoms)
