@@ -1,14 +1,16 @@
 """How well the methods for transition states describe all modes but the reaction coordinate.
 
-    python benchmarks/transition_states.py [--diels-alder FILE.hess]
+    python benchmarks/transition_states.py [--diels-alder FILE.hess] [--only NAME] [--hessian-only]
 
-Valence-only Hessian fits of the F-CH3-F example and, where the file is there, of a Diels-Alder transition state (ORCA,
+Valence-only fits of the F-CH3-F example and, where the file is there, of a Diels-Alder transition state (ORCA,
 26 atoms). Its bonds are listed: the second forming bond is 2.37 A long, longer than distances across its rings, so that
 no tolerance finds the right ones.
 
-Two sets of fits. The first is the library's own, every element of the eigenmatrix measured in wavenumbers. The second
-measures elements in units of eigenvalues, so that stiff modes count most, takes all constants as non-negative, torsions
-included, and has no term for a linear angle: choices that other programs make, and what they cost.
+Two sets of fits to the Hessian. One is the library's own, every element of the eigenmatrix measured in wavenumbers.
+The other measures elements in units of eigenvalues, so that stiff modes count most, takes all constants as
+non-negative, torsions included, and has no term for a linear angle: choices that other programs make, and what they
+cost. Between them stand complete fits by the same methods: all parameters, to eigenmatrix and geometry and to the
+default references.
 
 Columns: root mean square deviation [1/cm] of the wavenumbers at the QM geometry (rigid motions projected out, modes
 paired with the QM modes by overlap), of the diagonal of the eigenmatrix, and of the wavenumbers at the minimum of the
@@ -28,16 +30,16 @@ from pathlib import Path
 import numpy as np
 
 from fieldfit.forcefield import build_force_field, perceive, read
+from fieldfit.forcefield.eigenmatrix import FLOOR
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.initial_guess.hessian_fit import hessian_fit, linear_fit
 from fieldfit.forcefield.relaxation import relax
+from fieldfit.forcefield.staged_fit import fit_force_field
 from fieldfit.forcefield.transition_states import (
     METHODS,
     curvatures,
-    every_mode,
     lift_zero_bounds,
     qm_modes,
-    real_modes,
 )
 from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes
 from fieldfit.reporting.calibration import calibrate
@@ -49,6 +51,13 @@ SECOND_FORMING_BOND = (4, 22)
 
 UNIFORM = 1e5
 """A floor [1/cm] above all wavenumbers: every element has the same metric, that of eigenvalues."""
+
+
+FULL = {
+    "eigenmatrix and geometry": ("eigenmatrix_diagonal", "eigenmatrix_off_diagonal", "bond_length", "bond_angle"),
+    "wavenumbers, geometry and off-diagonal eigenmatrix": None,
+}
+"""What complete fits are fitted to: words to references, None for the default."""
 
 
 def molecules(diels_alder):
@@ -71,20 +80,16 @@ def with_eigenvalue(molecule, replace):
     )
 
 
-def eigenvalue_methods(floor=None):
+def eigenvalue_methods(floor=FLOOR):
     """Return name to fit of the treatments of the mass-weighted eigenvalue."""
-    options = {} if floor is None else {"floor": floor}
-    every, real = (functools.partial(target, **options) for target in (every_mode, real_modes))
-
-    def unbounded(molecule, field, parameters):
-        return linear_fit([molecule], field, lift_zero_bounds(field, parameters), every)
-
+    real = functools.partial(linear_fit, floor=floor)
+    every = functools.partial(linear_fit, floor=floor, with_imaginary=True)
     return {
-        "zero weight": lambda m, field, bounds: linear_fit([m], field, bounds, real),
-        "largest eigenvalue": lambda m, field, bounds: linear_fit([with_eigenvalue(m, np.max)], field, bounds, every),
-        "absolute eigenvalue": lambda m, field, bounds: linear_fit([with_eigenvalue(m, np.abs)], field, bounds, every),
-        "natural, k >= 0": lambda m, field, bounds: linear_fit([m], field, bounds, every),
-        "natural, unbounded": unbounded,
+        "zero weight": lambda m, field, bounds: real([m], field, bounds),
+        "largest eigenvalue": lambda m, field, bounds: every([with_eigenvalue(m, np.max)], field, bounds),
+        "absolute eigenvalue": lambda m, field, bounds: every([with_eigenvalue(m, np.abs)], field, bounds),
+        "natural, k >= 0": lambda m, field, bounds: every([m], field, bounds),
+        "natural, unbounded": lambda m, field, bounds: every([m], field, lift_zero_bounds(field, bounds)),
     }
 
 
@@ -94,6 +99,21 @@ def named_methods():
         name: lambda m, field, bounds, name=name: hessian_fit([m], field, bounds, transition_state=name)
         for name in METHODS
     }
+
+
+def full_methods(references):
+    """Return name to fit of the methods in the complete fit: Hessian, QM geometry, then the references."""
+    return {name: functools.partial(full_fit, references=references, method=name) for name in METHODS}
+
+
+def full_fit(molecule, field, bounds, *, references, method):
+    """Return the force field after all stages, and say what was not as it should be."""
+    found = fit_force_field([molecule], field, references, parameters=bounds, transition_state=method)
+    result, (state,) = found.result, found.result.state
+    if state.is_displaced or not result.success:
+        relaxed = "its geometry is predicted, because it does not relax" if state.is_displaced else "relaxed"
+        print(f"  {method}: {result.verdict.word} ({result.message}), {relaxed}")
+    return found.force_field
 
 
 def without_linear_angles(field):
@@ -156,14 +176,26 @@ def table(molecule, methods, parameters_of):
         print(f"{name:22s}{at_qm:8.1f}{diagonal:10.1f}{end:>9s}{negative:7d}{modes:11d}{along:8.0f}{seconds:8.2f}")
 
 
+def print_complete_fits(molecule):
+    for words, references in FULL.items():
+        print(f"\ncomplete fit to {words}")
+        table(molecule, full_methods(references), lambda field: field.parameters)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Methods for transition states on two molecules.")
     parser.add_argument("--diels-alder", type=Path, default=DIELS_ALDER, metavar="FILE.hess")
+    parser.add_argument("--only", choices=("F-CH3-F", "Diels-Alder"), help="one of the molecules")
+    parser.add_argument("--hessian-only", action="store_true", help="no complete fits, which take minutes")
     options = parser.parse_args()
     print(calibrate())
     for molecule in molecules(options.diels_alder):
+        if options.only not in (None, molecule.name):
+            continue
         print(f"\n{molecule}\n\nelements in wavenumbers")
         table(molecule, named_methods() | eigenvalue_methods(), lambda field: field.parameters)
+        if not options.hessian_only:
+            print_complete_fits(molecule)
         print("\nelements in eigenvalues, all constants >= 0, no linear angles")
         table(molecule, eigenvalue_methods(UNIFORM), without_linear_angles)
 

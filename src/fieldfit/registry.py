@@ -30,12 +30,15 @@ class Registry(Mapping[str, Any]):
         self._targets = dict(table)
         if group is not None:
             self._targets |= {entry.name: entry.value for entry in entry_points(group=group)}
+        self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._targets:
             raise SettingsError(unknown_name(self._kind, name, self._targets))
-        module, _, attribute = self._targets[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        if name not in self._loaded:
+            module, _, attribute = self._targets[name].partition(":")
+            self._loaded[name] = getattr(importlib.import_module(module), attribute)
+        return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._targets

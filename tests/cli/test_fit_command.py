@@ -55,6 +55,7 @@ def test_the_example_writes_report_numbers_and_force_fields(finished):
         "force_field.frcmod",
         "force_field.toml",
         "force_field.xml",
+        "references.toml",
         "report.json",
         "report.txt",
     ]

@@ -17,6 +17,13 @@ SIGNATURES = {
         'method="L-BFGS-B", maxiter=500, ftol=1e-8, eps=1e-3, use_bounds=True, verbose=True, jac=None, '
         "divergence_factor=3.0, divergence_patience=5, ratio_tol=0.15, options=None"
     ),
+    "BasinHoppingOptimizer": (
+        'niter=50, T=0.02, stepsize=1.0, local_method="L-BFGS-B", local_maxiter=200, jac="auto", seed=None, '
+        "verbose=True"
+    ),
+    "JaxOptOptimizer": 'method="lbfgs", maxiter=200',
+    "ObjectiveFunction": "forcefield, engine, molecules, reference, regularization=0.0, reference_params=None",
+    "estimate_force_constants": 'molecules, forcefield=None, method="qfuerza"',
     "MultiStartOptimizer": "optimizer, n_starts=10, perturbation_pct=0.1, seed=None",
     "OptimizationLoop": (
         'objective, max_params=3, max_cycles=10, convergence=0.01, full_method="L-BFGS-B", '
@@ -133,6 +140,23 @@ def test_loop_takes_every_family(full_method):
     assert 17 in (getattr(innermost, "maxiter", None), getattr(innermost, "max_steps", None))
 
 
+def test_what_jax_cannot_trace_runs_outside_of_the_graph_with_the_same_limit():
+    plain = fieldfit.FunctionObjective(lambda p: p["x"] - 3.0, {"x": 1.0}, derivatives="differences")
+    traced = fieldfit.FunctionObjective(lambda p: p["x"] - 3.0, {"x": 1.0})
+    assert (plain.traits.is_traceable, traced.traits.is_traceable) == (False, True)
+    for method, name in (("lbfgs", "scipy-L-BFGS-B"), ("lm", "least-squares")):
+        optimizer = q2mm.JaxOptOptimizer(method, maxiter=9, verbose=False)
+        assert optimizer.native_for(Problem(plain)).name == name
+        assert optimizer.native_for(Problem(plain)).maxiter == 9
+        assert optimizer.native_for(Problem(traced)).name == f"jax-{method}"
+        assert optimizer.optimize(plain).method == name
+        several = q2mm.MultiStartOptimizer(optimizer, n_starts=2)
+        assert several.native_for(Problem(plain)).optimizer.name == name
+        assert q2mm.OptimizationLoop(plain, full_method=f"jaxopt:{method}").native.full.name == name
+    with pytest.raises(SettingsError, match="No method of JaxOptimizer"):
+        q2mm.OptimizationLoop(plain, full_method="jaxopt:nonsense")
+
+
 def test_limits_are_those_of_the_innermost_optimizer():
     loop = q2mm.OptimizationLoop(rosenbrock(), full_method="multi:L-BFGS-B", full_maxiter=17, simp_maxiter=19)
     assert loop.native.full.optimizer.maxiter == 17
@@ -145,6 +169,6 @@ def test_fronts_survive_pickling():
     assert pickle.loads(pickle.dumps(optimizer)) == optimizer
 
 
-def test_sensitivity_and_starting_constants_are_those_of_the_library():
+def test_sensitivity_is_that_of_the_library():
+    assert q2mm.compute_sensitivity is fieldfit.compute_sensitivity
     assert q2mm.compute_sensitivity(rosenbrock(), "abs_d1").metric == "abs_d1"
-    assert q2mm.estimate_force_constants is fieldfit.forcefield.estimate_force_constants

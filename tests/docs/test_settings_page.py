@@ -7,23 +7,27 @@ from pathlib import Path
 import pytest
 
 from fieldfit.cli.settings import (
+    EnsembleSettings,
     FitSettings,
     ForceFieldSettings,
+    MacroModelSettings,
     MoleculeSettings,
     OutputSettings,
     ParameterSettings,
     Settings,
     StartSettings,
+    ValidateSettings,
     read_settings,
 )
 from fieldfit.forcefield.building import FAMILIES
-from fieldfit.forcefield.fitting import DEFAULT_REFERENCES
 from fieldfit.forcefield.formats import FORMATS
 from fieldfit.forcefield.initial_guess import METHODS
 from fieldfit.forcefield.readers import READERS
 from fieldfit.forcefield.readers.hessian import ATOMIC_UNIT, HESSIAN_UNITS
 from fieldfit.forcefield.references import REFERENCES
 from fieldfit.forcefield.topology import BOND_TOLERANCE
+from fieldfit.forcefield.transition_states import METHODS as TRANSITION_STATE_METHODS
+from fieldfit.forcefield.weights import KINDS
 from fieldfit.optimizers import OPTIMIZERS
 from fieldfit.optimizers.scipy import METHODS as SCIPY_METHODS
 
@@ -31,17 +35,20 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 TABLES = {
     "molecules": MoleculeSettings,
+    "ensembles": EnsembleSettings,
+    "macromodel": MacroModelSettings,
     "force_field": ForceFieldSettings,
     "parameters": ParameterSettings,
     "start": StartSettings,
     "fit": FitSettings,
+    "validate": ValidateSettings,
     "output": OutputSettings,
 }
 
 
 def section(name: str) -> str:
     """Return the section of the page on a table of the settings file."""
-    heading = f"## `[[{name}]]`" if name == "molecules" else f"## `[{name}]`"
+    heading = f"## `[[{name}]]`" if name in ("molecules", "ensembles") else f"## `[{name}]`"
     return PAGE.split(f"\n{heading}\n")[1].split("\n## ")[0]
 
 
@@ -77,7 +84,7 @@ def test_every_reference_is_listed_with_unit_and_tolerance():
     rows = [[f"`{name}`", kind.unit, f"{kind.tolerance:g}"] for name, kind in REFERENCES.items()]
     assert listed("references") == rows
     described_by_default = section("references").split("stands for")[1].split("with default tolerances")[0]
-    assert re.findall(r"`(\w+)`", described_by_default) == list(DEFAULT_REFERENCES)
+    assert re.findall(r"`(\w+)`", described_by_default) == list(KINDS["default"])
 
 
 @pytest.mark.parametrize(
@@ -87,6 +94,8 @@ def test_every_reference_is_listed_with_unit_and_tolerance():
         ("molecules", HESSIAN_UNITS),
         ("force_field", FAMILIES),
         ("start", METHODS),
+        ("start", TRANSITION_STATE_METHODS),
+        ("fit", KINDS),
         ("fit", [name for name in OPTIMIZERS if name != "scipy"]),
         ("output", FORMATS),
     ],

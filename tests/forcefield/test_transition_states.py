@@ -8,24 +8,25 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fieldfit.errors import MoleculeError
+from fieldfit.errors import MoleculeError, SettingsError
 from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.constants import HARTREE_PER_BOHR2
-from fieldfit.forcefield.eigenmatrix import Eigenmatrix
+from fieldfit.forcefield.eigenmatrix import Eigenmatrix, EigenmatrixTarget
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.initial_guess import hessian_fit
+from fieldfit.forcefield.initial_guess import hessian_fit, target_parameters
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.readers import read
 from fieldfit.forcefield.topology import perceive
 from fieldfit.forcefield.transition_states import (
-    every_mode,
+    METHODS,
     invert_curvature,
     is_transition_state,
     lift_zero_bounds,
     qm_modes,
-    real_modes,
     stationary_point,
+    takes_every_mode,
+    target_molecules,
     vanishing,
 )
 from fieldfit.forcefield.vibrations import eigenvalue, rigid_motions
@@ -116,7 +117,7 @@ def test_natural_residuals_are_those_of_the_eigenvalues_in_the_metric_of_their_m
     molecule, field, geometry
 ) -> None:
     modes, masses = qm_modes(molecule), molecule.record.masses
-    eigenmatrix, target = every_mode(geometry, modes, masses)
+    target = EigenmatrixTarget(modes, masses, with_imaginary=takes_every_mode("D"))
     terms = geometry.term_vector(internal_parameters(field))
     directions = modes.modes / np.sqrt(np.repeat(masses, 3))[:, None]
     difference = directions.T @ geometry.hessian(terms) @ directions - np.diag(modes.eigenvalues)
@@ -124,18 +125,59 @@ def test_natural_residuals_are_those_of_the_eigenvalues_in_the_metric_of_their_m
     expected = 0.5 * 108.5914 * difference / np.outer(quarter, quarter)
     upper = np.triu_indices(len(quarter))
     # The constant has seven digits.
-    assert_allclose(eigenmatrix.elements(terms) - target, expected[upper], rtol=1e-6, atol=1e-4)
+    assert_allclose(
+        Eigenmatrix(geometry, target).elements(terms) - target.values, expected[upper], rtol=1e-6, atol=1e-4
+    )
 
 
-def test_zero_weight_leaves_out_the_row_and_column_of_the_reaction_coordinate(molecule, geometry) -> None:
+def test_zero_weight_leaves_out_the_row_and_column_of_the_reaction_coordinate(molecule) -> None:
     modes, masses = qm_modes(molecule), molecule.record.masses
-    eigenmatrix, target = real_modes(geometry, modes, masses)
+    real, whole = (
+        EigenmatrixTarget(modes, masses, with_imaginary=takes_every_mode(method)) for method in ("zero-weight", "D")
+    )
     n = len(modes.eigenvalues)
-    assert len(target) == (n - 1) * n // 2
-    assert 0 not in {*eigenmatrix.rows, *eigenmatrix.columns}
-    whole = every_mode(geometry, modes, masses)[0]
-    assert len(whole.rows) == n * (n + 1) // 2
-    assert isinstance(whole, Eigenmatrix)
+    assert len(real.values) == (n - 1) * n // 2
+    assert 0 not in {*real.rows, *real.columns}
+    assert len(whole.values) == n * (n + 1) // 2
+
+
+def test_only_methods_that_change_the_hessian_change_molecules(molecule, ground_state) -> None:
+    for method in METHODS:
+        first, second = target_molecules([molecule, ground_state], method)
+        assert second is ground_state
+        assert (first is molecule) == (method not in {"C", "C'"})
+        assert is_transition_state(first) == (method not in {"C", "C'"})
+
+
+def test_only_d_lets_constants_be_negative(molecule, field) -> None:
+    for method in METHODS:
+        found = target_parameters([molecule], field, field.parameters, method)
+        lowest = min(found[f"{row.label}.k"].lower for row in field.rows)
+        assert lowest == (-np.inf if method == "D" else 0.0)
+
+
+def test_e_holds_constants_of_c_and_e2_typical_ones_in_any_fit(molecule, field) -> None:
+    by_c = hessian_fit([molecule], field, transition_state="C").parameters
+    # 5 mdyn/A with one half is 359.8 kcal/mol/A^2 without: 1 mdyn A is 143.93 kcal/mol.
+    expected = {"E": by_c["bond.C-F.k"].value, "E2": 0.5 * 5.0 * 143.932}
+    for method, value in expected.items():
+        found = target_parameters([molecule], field, field.parameters, method)
+        held = [name for name in found.names if found[name].fixed]
+        assert held == ["bond.C-F.k"]
+        assert found["bond.C-F.k"].value == pytest.approx(value, rel=1e-5)
+
+
+def test_parameters_of_minima_stay_as_they_are(ground_state) -> None:
+    field = build_force_field([ground_state])
+    parameters = field.parameters
+    for method in METHODS:
+        assert target_parameters([ground_state], field, parameters, method) is parameters
+
+
+@pytest.mark.parametrize("ask", [takes_every_mode, lambda method: target_molecules([], method)])
+def test_an_unknown_method_is_refused(ask) -> None:
+    with pytest.raises(SettingsError, match=r"No method for transition states is called 'F'"):
+        ask("F")
 
 
 def test_only_lower_bounds_of_zero_are_lifted(field) -> None:
@@ -144,6 +186,14 @@ def test_only_lower_bounds_of_zero_are_lifted(field) -> None:
     changed = {name for name in lifted.names if lifted[name].lower != parameters[name].lower}
     assert changed == {"bond.C-F.k", "bond.C-H.k", "angle.H-C-H.k", "linear-bend.F-C-F.k"}
     assert all(lifted[name].lower == -np.inf for name in changed)
+
+
+def test_a_bound_that_a_negative_start_has_widened_is_lifted_too(field) -> None:
+    negative = field.with_values({"bond.C-F.k": -30.0})
+    assert negative.parameters["bond.C-F.k"].lower == -30.0
+    assert lift_zero_bounds(negative, negative.parameters)["bond.C-F.k"].lower == -np.inf
+    stated = field.parameters.bound("bond.C-F.k", -30.0, 1000.0)
+    assert lift_zero_bounds(field, stated)["bond.C-F.k"].lower == -30.0
 
 
 def test_constants_vanish_below_a_thousandth_of_a_millidyne(field) -> None:

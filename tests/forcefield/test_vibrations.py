@@ -10,17 +10,25 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from fieldfit.errors import MoleculeError
+from fieldfit.forcefield.building import build_force_field
+from fieldfit.forcefield.engines.jax import JaxEngine
+from fieldfit.forcefield.molecule import Molecule
+from fieldfit.forcefield.readers import read
+from fieldfit.forcefield.topology import perceive
 from fieldfit.forcefield.vibrations import (
     NormalModes,
     align,
+    degenerate_sets,
     eigenvalue,
     mode_overlaps,
     normal_modes,
     pair_modes,
+    pairing_agreement,
     rigid_motions,
     subspace_overlaps,
     wavenumber,
 )
+from molecules import ethane, fluoromethane, internal_parameters
 
 MDYN_PER_ANGSTROM = 143.9326  # kcal/mol/A^2
 PER_ROOT_MDYN = 1302.79  # wavenumber [1/cm] of 1 mdyn/A/u, Wilson, Decius, Cross (1955), appendix I
@@ -62,6 +70,22 @@ def random_molecule(seed, atoms=5):
     rng = np.random.default_rng(seed)
     matrix = rng.normal(scale=100.0, size=(3 * atoms, 3 * atoms))
     return matrix + matrix.T, rng.normal(size=(atoms, 3)), rng.uniform(1.0, 20.0, size=atoms)
+
+
+def benzene(shared_data: Path) -> Molecule:
+    return perceive(read(shared_data / "benzene" / "lig.fchk", name="benzene"))
+
+
+MOLECULES = {"fluoromethane": fluoromethane, "ethane": ethane, "benzene": benzene}
+
+
+def random_force_field_modes(molecule: Molecule, rng) -> NormalModes:
+    """Return the modes at the QM geometry for constants between a tenth of their usual values and four times these."""
+    field = build_force_field([molecule])
+    system = JaxEngine().system(molecule, field)
+    p = internal_parameters(field) * np.where(field.is_linear, rng.uniform(0.1, 4.0, len(field.is_linear)), 1.0)
+    record = molecule.record
+    return normal_modes(system.local(record.coordinates, p).hessian, record.coordinates, record.masses)
 
 
 def test_diatomic_has_one_frequency_of_the_reduced_mass() -> None:
@@ -215,10 +239,101 @@ def test_pairing_finds_a_permutation(seed: int) -> None:
     assert_allclose(subspace_overlaps(reference, shuffled, pairing), 1.0)
 
 
+def set_rotations(frequencies, rng):
+    """Return a random rotation within every set of nearly degenerate modes, none between sets."""
+    sets = degenerate_sets(frequencies)
+    blocks = np.where(sets[:, None] == sets, rng.normal(size=(len(sets), len(sets))), 0.0)
+    return np.linalg.qr(blocks).Q
+
+
+def pair_counts(reference, modes):
+    """Return how many modes of each set of one side are paired with each set of the other."""
+    sets, others = degenerate_sets(reference.frequencies), degenerate_sets(modes.frequencies)
+    counts = np.zeros((sets.max() + 1, others.max() + 1))
+    np.add.at(counts, (sets, others[pair_modes(reference, modes)]), 1)
+    return counts
+
+
+def test_pairs_of_degenerate_modes_are_paired_as_spaces() -> None:
+    # Each space has 3/5 in common with the one of its own wavenumber, but every single mode there at most 3/10, because
+    # directions within the spaces differ by 45 degrees; with the other space 2/5, in one mode.
+    turn = Rotation.from_euler("z", 45.0, degrees=True).as_matrix()[:2, :2]
+    c, s = np.sqrt(0.6), np.sqrt(0.4)
+    eigenvalues = eigenvalue(np.array([1000.0, 1000.0, 1500.0, 1500.0]))
+    overlaps = np.block([[c * turn, s * np.eye(2)], [-s * np.eye(2), c * turn.T]])
+    padding = np.zeros((2, 4))
+    reference, modes = (NormalModes(eigenvalues, np.vstack([own, padding])) for own in (np.eye(4), overlaps))
+    pairing = pair_modes(reference, modes)
+    assert sorted(pairing[:2]) == [0, 1]
+    assert sorted(pairing[2:]) == [2, 3]
+    assert_allclose(subspace_overlaps(reference, modes, pairing), c)
+
+
+@given(SEEDS)
+def test_pairing_of_sets_does_not_depend_on_directions_within_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lowest = rng.uniform(500.0, 3000.0, size=(2, 4))
+    eigenvalues = [eigenvalue(np.sort(np.repeat(entry, [1, 2, 2, 1]))) for entry in lowest]
+    start = np.linalg.qr(rng.normal(size=(6, 6))).Q
+    reference, modes = NormalModes(eigenvalues[0], np.eye(6)), NormalModes(eigenvalues[1], start)
+    expected = pair_counts(reference, modes)
+    for _ in range(5):
+        turned = [
+            NormalModes(side.eigenvalues, side.modes @ set_rotations(side.frequencies, rng))
+            for side in (reference, modes)
+        ]
+        assert_allclose(pair_counts(*turned), expected)
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+def test_sets_of_symmetric_molecules_are_paired_alike_whatever_the_directions(name: str, shared_data: Path) -> None:
+    # Constants at random: sets of the force field are of another character than those of QM.
+    molecule = MOLECULES[name](shared_data)
+    qm = normal_modes(molecule.qm_hessian, molecule.record.coordinates, molecule.record.masses)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        found = random_force_field_modes(molecule, rng)
+        expected = pair_counts(qm, found)
+        turned, other = (
+            NormalModes(side.eigenvalues, side.modes @ set_rotations(side.frequencies, rng)) for side in (qm, found)
+        )
+        assert_allclose(pair_counts(turned, other), expected)
+
+
+@given(SEEDS)
+def test_the_pairing_found_agrees_best(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    eigenvalues = eigenvalue(np.array([800.0, 1000.0, 1001.0, 1500.0, 1501.0, 2000.0]))
+    reference, modes = (NormalModes(eigenvalues, np.linalg.qr(rng.normal(size=(6, 6))).Q) for _ in range(2))
+    best = pairing_agreement(reference, modes, pair_modes(reference, modes)).sum()
+    for _ in range(20):
+        assert pairing_agreement(reference, modes, rng.permutation(6)).sum() <= best + 1e-9
+
+
+def test_members_of_a_set_may_be_exchanged_without_a_loss_of_agreement() -> None:
+    eigenvalues = eigenvalue(np.array([1000.0, 1001.0, 1500.0]))
+    reference, modes = NormalModes(eigenvalues, np.eye(3)), NormalModes(eigenvalues, np.eye(3))
+    # Each of the two has one of the two entries of its set: 1/2 whichever it is; the third has itself.
+    assert_allclose(pairing_agreement(reference, modes, np.array([0, 1, 2])), [0.5, 0.5, 1.0])
+    assert_allclose(pairing_agreement(reference, modes, np.array([1, 0, 2])), [0.5, 0.5, 1.0])
+    assert_allclose(pairing_agreement(reference, modes, np.array([2, 1, 0])), [0.0, 0.5, 0.0])
+
+
+@given(SEEDS)
+def test_sets_follow_from_gaps_whatever_the_order(seed: int) -> None:
+    frequencies = np.array([-400.0, 1000.0, 1002.5, 1005.0, 1009.0])
+    order = np.random.default_rng(seed).permutation(5)
+    assert degenerate_sets(frequencies[order]).tolist() == np.array([0, 1, 1, 1, 2])[order].tolist()
+
+
 @given(SEEDS, SEEDS)
 def test_pairing_beats_every_other_permutation_tried(seed: int, other: int) -> None:
+    # Eigenvalues as far apart as can be: no sets, so that single modes are compared.
     _, coordinates, masses = random_molecule(seed)
-    reference, modes = (normal_modes(random_molecule(s)[0], coordinates, masses) for s in (seed, other))
+    apart = eigenvalue(np.linspace(500.0, 3000.0, 9))
+    reference, modes = (
+        NormalModes(apart, normal_modes(random_molecule(s)[0], coordinates, masses).modes) for s in (seed, other)
+    )
     squares = mode_overlaps(reference.modes, modes.modes) ** 2
     pairing = pair_modes(reference, modes)
     assert sorted(pairing) == list(range(9))

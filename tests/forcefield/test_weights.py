@@ -8,7 +8,7 @@ import pytest
 from fieldfit.errors import SettingsError
 from fieldfit.forcefield import ForceFieldObjective, build_force_field, estimate_force_constants
 from fieldfit.forcefield.references import REFERENCES
-from fieldfit.forcefield.weights import PRESETS, Q2MM_WEIGHTS, tolerances
+from fieldfit.forcefield.weights import KINDS, PRESETS, Q2MM_WEIGHTS, chosen_tolerances, tolerances
 from molecules import ethane, fluoromethane
 
 CLASSIC = ("classic_eigenmatrix_diagonal", "bond_length", "bond_angle")
@@ -36,6 +36,35 @@ def test_a_weight_is_the_inverse_of_a_tolerance() -> None:
 def test_an_unknown_set_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="default, q2mm"):
         tolerances("q2m")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_kinds_that_go_with_a_set_are_in_it(name) -> None:
+    assert chosen_tolerances(weights=name) == {kind: tolerances(name)[kind] for kind in KINDS[name]}
+
+
+def test_tolerances_are_those_given_and_for_the_rest_those_of_the_set() -> None:
+    chosen = {"bond_length": None, "frequency": 7.0}
+    assert chosen_tolerances(chosen) == {"bond_length": 0.01, "frequency": 7.0}
+    assert chosen_tolerances(chosen, "q2mm") == {"bond_length": 0.1, "frequency": 7.0}
+    assert chosen_tolerances("torsion") == chosen_tolerances(["torsion"]) == {"torsion": 1.0}
+    assert chosen_tolerances({"gradient": 3.0}, "q2mm") == {"gradient": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "weights", "message"),
+    [
+        ([], "default", "nothing to fit"),
+        (["bond"], "default", "Known:"),
+        (["gradient"], "q2mm", "no tolerance for gradient"),
+        ({"frequency": 0.0}, "default", "counts as one"),
+        ({"frequency": float("inf")}, "default", "counts as one"),
+        (None, "q3mm", "Did you mean 'q2mm'"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_an_error(chosen, weights, message) -> None:
+    with pytest.raises(SettingsError, match=message):
+        chosen_tolerances(chosen, weights)
 
 
 def test_q2mm_weights_turn_published_deviations_into_the_published_score() -> None:

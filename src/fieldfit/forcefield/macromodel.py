@@ -30,7 +30,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fieldfit.errors import ForceFieldError
+from fieldfit.errors import ForceFieldError, SettingsError
 from fieldfit.forcefield.constants import KJ_PER_KCAL
 from fieldfit.forcefield.elements import isotope_mass
 from fieldfit.forcefield.force_field import ForceField
@@ -51,6 +51,7 @@ from fieldfit.forcefield.readers.macromodel_mmo import PrintOut
 from fieldfit.forcefield.readers.structure import GEOMETRY_TOLERANCE, Structure, molecule_from_structure
 from fieldfit.forcefield.row import Row
 from fieldfit.parameters import Parameter, Parameters, Tie
+from fieldfit.registry import unknown_name
 from fieldfit.typing import FilePath
 
 UNCHANGED = 1e-12
@@ -58,12 +59,24 @@ UNCHANGED = 1e-12
 
 DIELECTRIC = "Molecular dielectric constant"
 
+LINEAR_TORSIONS = ("omit", "keep")
+"""What can be done about torsions across nearly straight angles."""
+
+NEARLY_STRAIGHT = 150.0
+"""Angle [deg] beyond which a torsion says little and its derivatives grow like 1 / sin; ligands of a square-planar or
+octahedral metal are at about 90 or above 160 degrees."""
+
 NOT_IN_ROWS = ("moment", "angle", "charge")
 """Numbers that no row stands for: moments act through charges, the others have no effect."""
 
 
 def force_field_from_print_outs(
-    print_outs: Sequence[PrintOut], fld: FldFile, *, name: str = "MM3*", zero_torsions_of: str | None = None
+    print_outs: Sequence[PrintOut],
+    fld: FldFile,
+    *,
+    name: str = "MM3*",
+    zero_torsions_of: str | None = None,
+    linear_torsions: str = "omit",
 ) -> tuple[tuple[Molecule, ...], ForceField]:
     """Make molecules and the force field that MacroModel used for them.
 
@@ -73,6 +86,9 @@ def force_field_from_print_outs(
         name: Title of the force field.
         zero_torsions_of: Text in the titles of substructures, such as "OPT", whose torsions get rows for V1, V2 and V3
             even where these are 0, so that they can be fitted; None: no torsions do.
+        linear_torsions: "omit": lines of such torsions that would act across a nearly straight angle in one of the
+            structures, as those about bonds of a metal do across two ligands opposite to each other, keep their zeros
+            and get no rows; "keep": they get them.
 
     Returns:
         The molecules, with their charges and the rows that act on their atoms; and the force field with these rows.
@@ -80,20 +96,22 @@ def force_field_from_print_outs(
     Raises:
         ForceFieldError: The file is not the one behind the print-outs, no substructure has such a title, or the
             print-outs differ in their dielectric constant.
+        SettingsError: `linear_torsions` is neither of the two.
         FileFormatError: A line that is named holds no parameters, or the header lacks a conversion factor.
 
     Example:
         >>> molecules, field = force_field_from_print_outs(read_mmo("set.mmo"), read_fld("mm3.fld"))  # doctest: +SKIP
     """
     _check_title(fld, zero_torsions_of)
-    rows: dict[str, Row] = {}
-    elements: dict[str, str] = {}
-    molecules = []
-    for print_out in print_outs:
-        uses = tuple(Assembler(print_out, fld, zero_torsions_of).uses())
-        rows |= {use.row.label: use.row for use in uses}
-        elements |= {kind: element_of(kind) for kind in print_out.types}
-        molecules.append(_molecule(print_out, fld, uses))
+    if linear_torsions not in LINEAR_TORSIONS:
+        raise SettingsError(unknown_name("way with linear torsions", linear_torsions, LINEAR_TORSIONS))
+    found = [tuple(Assembler(print_out, fld, zero_torsions_of).uses()) for print_out in print_outs]
+    if linear_torsions == "omit":
+        straight = set().union(*map(_across_straight_angles, print_outs, found))
+        found = [tuple(use for use in uses if use.row.label not in straight) for uses in found]
+    rows = {use.row.label: use.row for uses in found for use in uses}
+    elements = {kind: element_of(kind) for print_out in print_outs for kind in print_out.types}
+    molecules = [_molecule(print_out, fld, uses) for print_out, uses in zip(print_outs, found, strict=True)]
     nonbonded = Nonbonded(
         vdw_14=fld.factor("V14"),
         dielectric=_dielectric(print_outs),
@@ -101,6 +119,18 @@ def force_field_from_print_outs(
         has_shifted_charges=True,
     )
     return tuple(molecules), ForceField(name, tuple(rows.values()), dict(sorted(elements.items())), nonbonded)
+
+
+def _across_straight_angles(print_out: PrintOut, uses: Sequence[Use]) -> set[str]:
+    """Return the labels of torsions without a constant that act across a nearly straight angle of a structure."""
+    zeros = [use for use in uses if use.row.kind == "torsion" and not use.row.values["k"]]
+    x, atoms = print_out.coordinates, np.array([use.atoms for use in zeros], dtype=int).reshape(-1, 4)
+    largest = np.zeros(len(zeros))
+    for i, j, k in ((0, 1, 2), (1, 2, 3)):
+        u, v = (x[atoms[:, end]] - x[atoms[:, j]] for end in (i, k))
+        cosine = np.sum(u * v, axis=1) / np.sqrt(np.sum(u**2, axis=1) * np.sum(v**2, axis=1))
+        largest = np.maximum(largest, np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+    return {use.row.label for use, angle in zip(zeros, largest, strict=True) if angle > NEARLY_STRAIGHT}
 
 
 def with_record(molecule: Molecule, record: QMRecord, *, tolerance: float = GEOMETRY_TOLERANCE) -> Molecule:

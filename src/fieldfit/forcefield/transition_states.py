@@ -1,4 +1,4 @@
-"""Transition states in a Hessian fit: what becomes of the reaction coordinate.
+"""Transition states in a fit: what becomes of the reaction coordinate.
 
 At a transition state the QM Hessian H has a negative eigenvalue, and a force field of non-negative force constants has
 none to offer. Either the reference is changed or the reaction coordinate is treated apart. The methods are named as in
@@ -19,12 +19,18 @@ From the eigenmatrix of this library to these definitions:
   negative curvature must not be taken for the reaction coordinate. The normal modes of the changed Hessian then are
   the basis. A negative Cartesian eigenvector is not a normal mode, so this changes the target of other modes too.
 - D, E and E2 keep the modes of H and give the reaction coordinate's row and column the same weight as the others, its
-  target being the negative eigenvalue and its metric that of the magnitude (`every_mode`).
+  target being the negative eigenvalue and its metric that of the magnitude (`takes_every_mode`).
 - A constant vanishes below 1e-3 mdyn/A or mdyn A/rad^2, the negative ones included. Only bonds, angles and linear bends
   are judged: a torsion or a cross term may well be zero or negative. Tied constants are judged by their leader. The
   second fit of E and E2 keeps to all bounds, so nothing is negative at the end.
-- D lifts lower bounds that are zero. Other bounds, such as stated ones or those of torsions, stay.
+- D lifts lower bounds that are zero, or that were zero and have been widened to a negative start. Other bounds, such as
+  stated ones or those of torsions, stay.
 - Molecules without an imaginary mode are fitted as they are; a set without any is fitted alike by all methods.
+
+A method changes three things, in the Hessian fit and in any other: the molecules (`target_molecules`), the modes that
+take part in the eigenmatrix (`takes_every_mode`), and what the constants may do (`target_parameters` in
+`initial_guess.hessian_fit`). Wavenumbers of imaginary modes and forces along them are no observations by any method; by
+C and C' no such mode is left.
 
 References:
     Norrby, Liljefors (1998), J. Comput. Chem. 19, 1146.
@@ -41,16 +47,15 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldfit.errors import SettingsError
-from fieldfit.forcefield.constants import HARTREE_PER_BOHR2, KCAL_PER_MDYN_A, WAVENUMBER
-from fieldfit.forcefield.eigenmatrix import FLOOR, Eigenmatrix, floored
+from fieldfit.forcefield.constants import HARTREE_PER_BOHR2, KCAL_PER_MDYN_A
 from fieldfit.forcefield.engines.engine import AbstractEngine
-from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.force_field import ForceField
+from fieldfit.forcefield.forms import Column
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.relaxation import relax
 from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, rigid_motions, wavenumber
-from fieldfit.parameters import Parameters
+from fieldfit.parameters import Parameter, Parameters
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
@@ -141,58 +146,52 @@ def invert_curvature(molecule: Molecule, method: str) -> Molecule:
     return replace(molecule, record=replace(molecule.record, hessian=0.5 * (changed + changed.T)))
 
 
-def real_modes(
-    geometry: FixedGeometry, modes: NormalModes, masses: Vector, *, floor: float = FLOOR
-) -> tuple[Eigenmatrix, Vector]:
-    """Return the eigenmatrix without rows and columns of imaginary modes, and its target.
+def target_molecules(molecules: Sequence[Molecule], method: str) -> tuple[Molecule, ...]:
+    """Return molecules with the Hessians that a method fits to.
 
     Args:
-        geometry: The molecule at its QM geometry.
-        modes: QM normal modes.
-        masses: Atomic masses [u], shape (atoms,).
-        floor: See `eigenmatrix.floored` [1/cm].
+        molecules: Molecules with QM Hessians.
+        method: One of `METHODS`.
 
     Returns:
-        The eigenmatrix and its target [1/cm], shape (elements,).
+        By "C" and "C'" transition states with changed Hessians; everything else as it is.
+
+    Raises:
+        SettingsError: There is no such method.
+        MoleculeError: A record has no Hessian.
     """
-    eigenmatrix = Eigenmatrix(geometry, modes, masses, floor=floor)
-    return eigenmatrix, eigenmatrix.target
+    check_method(method)
+    if method not in REPLACEMENTS:
+        return tuple(molecules)
+    return tuple(invert_curvature(molecule, method) for molecule in molecules)
 
 
-def every_mode(
-    geometry: FixedGeometry, modes: NormalModes, masses: Vector, *, floor: float = FLOOR
-) -> tuple[Eigenmatrix, Vector]:
-    """Return the eigenmatrix with rows and columns of all modes, imaginary ones too, and its target.
+def takes_every_mode(method: str) -> bool:
+    """Tell whether imaginary modes have rows and columns in the eigenmatrix, with their eigenvalues as targets.
 
-    The basis is given to `Eigenmatrix` with the floored magnitudes of the eigenvalues, in whose metric all elements
-    are measured; the diagonal of the target is then moved from there to the eigenvalues themselves.
-
-    Args:
-        geometry: The molecule at its QM geometry.
-        modes: QM normal modes.
-        masses: Atomic masses [u], shape (atoms,).
-        floor: See `eigenmatrix.floored` [1/cm].
-
-    Returns:
-        The eigenmatrix and its target [1/cm], shape (elements,).
+    Raises:
+        SettingsError: There is no such method.
     """
-    magnitudes = floored(modes.eigenvalues, floor)
-    eigenmatrix = Eigenmatrix(geometry, NormalModes(magnitudes, modes.modes), masses, floor=floor)
-    shift = 0.5 * WAVENUMBER * (modes.eigenvalues - magnitudes) / np.sqrt(magnitudes)
-    on_diagonal = eigenmatrix.rows == eigenmatrix.columns
-    return eigenmatrix, eigenmatrix.target + np.where(on_diagonal, shift[eigenmatrix.rows], 0.0)
+    check_method(method)
+    return method != ZERO_WEIGHT
 
 
 def lift_zero_bounds(force_field: ForceField, parameters: Parameters) -> Parameters:
-    """Let force constants be negative: remove their lower bounds that are zero."""
+    """Let force constants be negative: remove their lower bounds that are zero, or were but for a negative start."""
+    columns = [column for row in force_field.rows for column in row.definition.columns]
     return Parameters(
         [
-            entry.replace(lower=-np.inf) if is_linear and np.all(entry.lower == 0.0) else entry
-            for entry, is_linear in zip(parameters, force_field.is_linear, strict=True)
+            entry.replace(lower=-np.inf) if column.is_linear and _is_zero_bound(entry, column) else entry
+            for entry, column in zip(parameters, columns, strict=True)
         ],
         parameters.ties,
         parameters.structure,
     )
+
+
+def _is_zero_bound(entry: Parameter, column: Column) -> bool:
+    lower, value = float(entry.lower), float(entry.value)
+    return lower == 0.0 or (column.lower == 0.0 and lower == value < 0.0)
 
 
 def vanishing(force_field: ForceField, parameters: Parameters) -> dict[str, str]:

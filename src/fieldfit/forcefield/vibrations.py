@@ -12,9 +12,14 @@ these columns: Q^T A Q = V diag(lambda) V^T, L = Q V. This keeps every vibration
 over at the geometry does not leak into the modes through the rotations (H (w x r) = w x g). The wavenumber of an
 eigenvalue is 108.59 sqrt(lambda), negative for the imaginary frequency of a negative lambda.
 
-Pairing. The modes of two models in one frame are paired by maximising sum_k (l_k . l'_p(k))^2 over the
-permutations p: the order of wavenumbers is not kept when a parameter changes. Modes of nearly equal wavenumber span
-a space in which their directions are arbitrary, so agreement is measured between spaces.
+Pairing. The modes of two models in one frame are paired by maximising sum_k S_k,p(k), S_kj = (l_k . l'_j)^2, over the
+permutations p: the order of wavenumbers is not kept when a parameter changes. Modes of nearly equal wavenumber span a
+space in which their directions are arbitrary, so agreement is measured between spaces: S is averaged over the sets of
+nearly degenerate modes of either side,
+
+    A S B,    A_kl = 1 / n of the set  if k and l belong to one set, otherwise 0;    B likewise for l',
+
+which no rotation within a set changes. What this leaves open, which member goes with which, S itself decides.
 
 References:
     Wilson, Decius, Cross (1955), Molecular Vibrations, chapters 2 and 11.
@@ -39,6 +44,9 @@ LINEARITY = 1e-3
 
 DEGENERACY = 3.0
 """Neighbouring wavenumbers closer than this are compared as one space [1/cm]."""
+
+TIE_BREAK = 1e-9
+"""Weight of the overlaps of single modes beside those of whole sets: above rounding, below every real difference."""
 
 _ASYMMETRY = 1e-6
 """Largest difference between H and its transpose, as a fraction of the largest element of H."""
@@ -194,6 +202,8 @@ def mode_overlaps(
 def pair_modes(reference: NormalModes, modes: NormalModes) -> Int[np.ndarray, " reference"]:
     """Find for each reference mode the mode that is most like it.
 
+    Which set of nearly degenerate modes goes with which does not depend on the directions of modes within the sets.
+
     Args:
         reference: Modes to describe.
         modes: Modes in the same frame, at least as many.
@@ -214,7 +224,59 @@ def pair_modes(reference: NormalModes, modes: NormalModes) -> Int[np.ndarray, " 
             "atoms. Compare geometries of one molecule that are both linear or both bent."
         )
     squares = mode_overlaps(reference.modes, modes.modes) ** 2
-    return scipy.optimize.linear_sum_assignment(squares, maximize=True)[1]
+    ranked = _averaged(squares, reference, modes) + TIE_BREAK * squares
+    return scipy.optimize.linear_sum_assignment(ranked, maximize=True)[1]
+
+
+def pairing_agreement(
+    reference: NormalModes, modes: NormalModes, pairing: Int[np.ndarray, " reference"]
+) -> Float[np.ndarray, " reference"]:
+    """Measure how well any pairing agrees with the modes, in the terms of which `pair_modes` finds the best.
+
+    It tells whether another pairing is really better or differs within nearly degenerate sets only.
+
+    Args:
+        reference: Modes to describe.
+        modes: Modes in the same frame.
+        pairing: Index of a mode for each reference mode, shape (reference,).
+
+    Returns:
+        Squared overlaps averaged over sets of nearly degenerate modes, between 0 and 1, shape (reference,).
+    """
+    squares = mode_overlaps(reference.modes, modes.modes) ** 2
+    return _averaged(squares, reference, modes)[np.arange(pairing.size), pairing]
+
+
+def degenerate_sets(
+    frequencies: Float[np.ndarray, " modes"], *, tolerance: float = DEGENERACY
+) -> Int[np.ndarray, " modes"]:
+    """Sort modes into sets: neighbours whose wavenumbers differ by less than a tolerance belong to one set.
+
+    Args:
+        frequencies: Wavenumbers [1/cm] in any order, shape (modes,).
+        tolerance: Largest gap between neighbours within a set [1/cm].
+
+    Returns:
+        Number of the set of each mode, counted from 0 from the lowest wavenumber up, shape (modes,).
+    """
+    order = np.argsort(frequencies, kind="stable")
+    sets = np.zeros(len(frequencies), dtype=int)
+    sets[order[1:]] = np.cumsum(np.diff(frequencies[order]) > tolerance)
+    return sets
+
+
+def _averaged(
+    squares: Float[np.ndarray, "reference modes"], reference: NormalModes, modes: NormalModes
+) -> Float[np.ndarray, "reference modes"]:
+    """Return A S B, see the module."""
+    return _set_average(reference.frequencies) @ squares @ _set_average(modes.frequencies)
+
+
+def _set_average(frequencies: Float[np.ndarray, " modes"]) -> Float[np.ndarray, "modes modes"]:
+    """Return the matrix that replaces entries by the mean over their set."""
+    sets = degenerate_sets(frequencies)
+    is_together = sets[:, None] == sets
+    return is_together / is_together.sum(axis=0)
 
 
 def subspace_overlaps(
@@ -226,8 +288,8 @@ def subspace_overlaps(
 ) -> Float[np.ndarray, " reference"]:
     """Measure how well paired modes agree, whatever the directions within degenerate sets.
 
-    Reference modes whose neighbouring wavenumbers differ by less than the tolerance form a set. The overlap of a mode
-    is the length of its projection on the space of the modes paired with its set.
+    The overlap of a mode is the length of its projection on the space of the modes paired with its set, see
+    `degenerate_sets`.
 
     Args:
         reference: Modes to describe.
@@ -239,7 +301,7 @@ def subspace_overlaps(
         Overlaps between 0 and 1, shape (reference,).
     """
     overlaps = mode_overlaps(reference.modes, modes.modes[:, pairing])
-    sets = np.cumsum(np.diff(reference.frequencies, prepend=-np.inf) > tolerance)
+    sets = degenerate_sets(reference.frequencies, tolerance=tolerance)
     return np.sqrt(np.sum(overlaps**2, axis=1, where=sets[:, None] == sets))
 
 

@@ -8,6 +8,7 @@ the last accepted point and hand it to the next evaluation.
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -139,6 +140,17 @@ class AbstractObjective(ABC):
     def term_slices(self) -> Mapping[str, slice]:
         """Return which residuals belong to which term, by name; empty for a scalar."""
 
+    def for_parameters(self, parameters: Parameters) -> AbstractObjective:
+        """Return the objective for its parameters with other starts, bounds, fixed marks and ties.
+
+        An objective whose derivatives cost something for each parameter leaves out those that do not vary: their
+        columns are zero. By default there is nothing to prepare.
+
+        Args:
+            parameters: Those of `parameters`, in the same order.
+        """
+        return self
+
     def traced(self, values: Any) -> Any:
         """Return residuals or scalar of traced values, inside a function that JAX compiles.
 
@@ -201,6 +213,13 @@ class ObjectiveFunction(AbstractObjective):
             is_noisy=any(entry.is_noisy for entry in traits),
         )
 
+    def for_parameters(self, parameters: Parameters) -> ObjectiveFunction:
+        # A tie may join the parameters of two terms, so every term gives the derivatives of all that are its own.
+        terms = {name: term.for_parameters(_freed(term.parameters)) for name, term in self._terms.items()}
+        made = copy.copy(self)
+        made._terms, made._parameters = terms, parameters
+        return made
+
     def initial_state(self) -> dict[str, Any]:
         return {name: term.initial_state() for name, term in self._terms.items()}
 
@@ -252,6 +271,10 @@ class ObjectiveFunction(AbstractObjective):
             spread[..., self._columns[name]] = own
             result.append(spread)
         return result
+
+
+def _freed(parameters: Parameters) -> Parameters:
+    return Parameters([entry.replace(fixed=False) for entry in parameters], structure=parameters.structure)
 
 
 def _union(collections: Sequence[Parameters]) -> Parameters:

@@ -78,12 +78,11 @@ class ParameterSpace:
 
     def chain(self, derivatives: Float[np.ndarray, "... elements"]) -> Float[np.ndarray, "... n"]:
         """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
-        scaled = derivatives * self.multiplier
         if self._is_plain:
-            return scaled
-        result = scaled[..., self._free]
+            return derivatives * self.multiplier
+        result = derivatives[..., self._free] * self.multiplier[self._free]
         for element in self._followers:
-            result[..., self.source[element]] += scaled[..., element]
+            result[..., self.source[element]] += derivatives[..., element] * self.multiplier[element]
         return result
 
     def clip(self, x: Vector) -> Vector:

@@ -53,7 +53,8 @@ class Problem:
             SettingsError: Only exact derivatives are allowed and a term has none.
         """
         space = self.parameters.space
-        return VectorProblem(self.objective, space, derivatives=derivatives, executor=executor, state=self.state)
+        prepared = self.objective.for_parameters(self.parameters)
+        return VectorProblem(prepared, space, derivatives=derivatives, executor=executor, state=self.state)
 
     def __repr__(self) -> str:
         kind = "least squares" if self.objective.traits.has_residuals else "scalar"

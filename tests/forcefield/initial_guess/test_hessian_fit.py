@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from fieldfit.errors import MoleculeError, SettingsError
 from fieldfit.forcefield.building import build_force_field
-from fieldfit.forcefield.eigenmatrix import Eigenmatrix
+from fieldfit.forcefield.eigenmatrix import Eigenmatrix, EigenmatrixTarget
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.initial_guess import estimate_force_constants, hessian_fit
@@ -87,12 +87,13 @@ def test_bounds_hold_and_the_rest_is_the_best_under_them(molecule, plain) -> Non
 
     record = molecule.record
     geometry = FixedGeometry(JaxEngine().system(molecule, plain), record.coordinates)
-    eigenmatrix = Eigenmatrix(geometry, normal_modes(record.hessian, record.coordinates, record.masses), record.masses)
+    target = EigenmatrixTarget(normal_modes(record.hessian, record.coordinates, record.masses), record.masses)
+    eigenmatrix = Eigenmatrix(geometry, target)
 
     def cost(constants) -> float:
         p = internal_parameters(plain)
         p[[0, 2, 4, 6]] = constants
-        return float(np.sum((eigenmatrix.elements(geometry.term_vector(p)) - eigenmatrix.target) ** 2))
+        return float(np.sum((eigenmatrix.elements(geometry.term_vector(p)) - target.values) ** 2))
 
     bounds = [(0.0, 3600.0), (390.0, 400.0), (40.0, 55.0), (0.0, 720.0)]
     best = scipy.optimize.minimize(cost, [300.0, 395.0, 50.0, 40.0], bounds=bounds, method="L-BFGS-B", tol=1e-12)

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines.engine import DifferencedSystem, differences
 from fieldfit.forcefield.engines.jax import JaxEngine
-from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references import REFERENCES, MoleculeEvaluation, MoleculeModel, QMTarget
 from fieldfit.forcefield.references.cartesian import (
     ClassicEigenmatrixDiagonal,
     ClassicEigenmatrixOffDiagonal,
@@ -43,7 +43,7 @@ def system(molecule, field):
 
 @pytest.fixture(scope="module")
 def model(molecule, system):
-    return MoleculeModel(molecule, system)
+    return MoleculeModel(QMTarget(molecule), system)
 
 
 @pytest.fixture(scope="module")
@@ -61,24 +61,24 @@ def hessian(molecule, field, system):
 def test_the_gradient_is_that_of_the_energy(molecule, field, system, model, evaluation) -> None:
     p = internal_parameters(field)
     expected = differences(lambda x: np.array([system.energy(x, p)]), molecule.record.coordinates, 1e-4)[0]
-    reference = Gradient(model)
+    reference = Gradient(model.target)
     assert_allclose(reference.predicted(evaluation), expected, atol=1e-5)
     assert_array_equal(reference.observed, molecule.record.gradient.ravel())
     symbols = molecule.record.symbols
     assert reference.labels[:4] == (f"{symbols[0]}1 x", f"{symbols[0]}1 y", f"{symbols[0]}1 z", f"{symbols[1]}2 x")
 
 
-def test_a_record_without_gradient_is_taken_to_be_stationary(molecule, system) -> None:
+def test_a_record_without_gradient_is_taken_to_be_stationary(molecule) -> None:
     bare = dataclasses.replace(molecule, record=dataclasses.replace(molecule.record, gradient=None))
-    assert_array_equal(Gradient(MoleculeModel(bare, system)).observed, np.zeros(18))
+    assert_array_equal(Gradient(QMTarget(bare)).observed, np.zeros(18))
 
 
 def test_hessian_elements_are_those_on_and_above_the_diagonal(molecule, model, evaluation, hessian) -> None:
-    reference = HessianElement(model)
+    reference = HessianElement(model.target)
     # 18 coordinates: 18 * 19 / 2 elements.
     assert len(reference.labels) == 171
     full = dict(zip(reference.labels, reference.predicted(evaluation), strict=True))
-    names = Gradient(model).labels
+    names = Gradient(model.target).labels
     observed = dict(zip(reference.labels, reference.observed, strict=True))
     for i, j in ((0, 0), (0, 1), (3, 11), (17, 17)):
         assert full[f"{names[i]}, {names[j]}"] == pytest.approx(hessian[i, j], abs=1e-4)
@@ -86,7 +86,7 @@ def test_hessian_elements_are_those_on_and_above_the_diagonal(molecule, model, e
 
 
 def test_the_classic_eigenmatrix_has_all_modes_but_the_lowest_on_its_diagonal(molecule, model) -> None:
-    diagonal, off_diagonal = ClassicEigenmatrixDiagonal(model), ClassicEigenmatrixOffDiagonal(model)
+    diagonal, off_diagonal = ClassicEigenmatrixDiagonal(model.target), ClassicEigenmatrixOffDiagonal(model.target)
     eigenvalues = np.linalg.eigvalsh(molecule.qm_hessian) / KCAL_PER_HARTREE_BOHR2
     # The reaction coordinate is left out, the six rigid motions are not; pairs are complete, 18 * 17 / 2.
     assert eigenvalues[0] < -0.1
@@ -101,8 +101,8 @@ def test_the_classic_eigenmatrix_is_the_hessian_in_the_qm_eigenvectors(molecule,
     # Trace and norm do not depend on the choice among degenerate eigenvectors; the lowest one is not degenerate.
     lowest = np.linalg.eigh(molecule.qm_hessian)[1][:, 0]
     first = lowest @ hessian @ lowest
-    diagonal = KCAL_PER_HARTREE_BOHR2 * ClassicEigenmatrixDiagonal(model).predicted(evaluation)
-    off_diagonal = KCAL_PER_HARTREE_BOHR2 * ClassicEigenmatrixOffDiagonal(model).predicted(evaluation)
+    diagonal = KCAL_PER_HARTREE_BOHR2 * ClassicEigenmatrixDiagonal(model.target).predicted(evaluation)
+    off_diagonal = KCAL_PER_HARTREE_BOHR2 * ClassicEigenmatrixOffDiagonal(model.target).predicted(evaluation)
     assert np.sum(diagonal) + first == pytest.approx(np.trace(hessian), rel=1e-6)
     norm = np.sum(diagonal**2) + first**2 + 2.0 * np.sum(off_diagonal**2)
     assert norm == pytest.approx(np.sum(hessian**2), rel=1e-6)
@@ -113,19 +113,21 @@ def test_the_classic_eigenmatrix_is_the_hessian_in_the_qm_eigenvectors(molecule,
 
 def test_a_force_field_with_the_qm_hessian_has_the_qm_eigenvalues(molecule, field) -> None:
     made = made_by(molecule, field)
-    model = MoleculeModel(made, JaxEngine().system(made, field))
+    model = MoleculeModel(QMTarget(made), JaxEngine().system(made, field))
     evaluation = MoleculeEvaluation(model, internal_parameters(field), model.initial_state)
     eigenvalues = np.linalg.eigvalsh(made.qm_hessian) / KCAL_PER_HARTREE_BOHR2
-    assert_allclose(ClassicEigenmatrixDiagonal(model).predicted(evaluation), eigenvalues[1:], rtol=1e-6, atol=1e-12)
-    assert_allclose(ClassicEigenmatrixOffDiagonal(model).predicted(evaluation), 0.0, atol=1e-12)
+    assert_allclose(
+        ClassicEigenmatrixDiagonal(model.target).predicted(evaluation), eigenvalues[1:], rtol=1e-6, atol=1e-12
+    )
+    assert_allclose(ClassicEigenmatrixOffDiagonal(model.target).predicted(evaluation), 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_engines_without_parameter_derivatives_predict_the_same(name, molecule, system, evaluation) -> None:
-    other = MoleculeModel(molecule, DifferencedSystem(molecule.n_atoms, system.energy, system.gradient))
-    reference = REFERENCES[name](other)
+    other = MoleculeModel(QMTarget(molecule), DifferencedSystem(molecule.n_atoms, system.energy, system.gradient))
+    reference = REFERENCES[name](other.target)
     found = reference.predicted(MoleculeEvaluation(other, evaluation.p, other.initial_state))
     # Differences of gradients are off by 1e-8 of the largest element, 1e3 kcal/mol/A^2.
-    expected = REFERENCES[name](evaluation.model).predicted(evaluation)
+    expected = REFERENCES[name](evaluation.model.target).predicted(evaluation)
     assert_allclose(found, expected, atol=1e-2 * reference.tolerance)
     assert_allclose(found, expected, atol=1e-6 * np.max(np.abs(expected)))

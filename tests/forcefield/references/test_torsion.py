@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from fieldfit.forcefield.building import build_force_field
 from fieldfit.forcefield.engines.jax import JaxEngine
 from fieldfit.forcefield.initial_guess import hessian_fit
-from fieldfit.forcefield.references import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references import MoleculeEvaluation, MoleculeModel, QMTarget
 from fieldfit.forcefield.references.geometric import Torsion, nearest_turn
 from fieldfit.forcefield.topology import measure
 from molecules import central_differences, ethane, internal_parameters, sn2_transition_state
@@ -44,7 +44,7 @@ def test_a_torsion_that_passes_180_degrees_is_continued() -> None:
 def case(shared_data):
     """Ethane with one hydrogen of each methyl group apart, gauche to each other: no symmetry keeps its torsions."""
     molecule = ethane(shared_data)
-    plain = MoleculeModel(molecule, JaxEngine().system(molecule, build_force_field([molecule])))
+    plain = MoleculeModel(QMTarget(molecule), JaxEngine().system(molecule, build_force_field([molecule])))
     turns = {entry: measure(molecule.record.coordinates, entry) for entry in plain.internal_coordinates.torsions}
     i, j, k, m = next(entry for entry, turn in turns.items() if 50.0 < turn < 70.0)
     types = ["H"] * 8
@@ -63,7 +63,7 @@ def case(shared_data):
 @pytest.fixture(scope="module")
 def model(case) -> MoleculeModel:
     molecule, field = case
-    return MoleculeModel(molecule, JaxEngine().system(molecule, field))
+    return MoleculeModel(QMTarget(molecule), JaxEngine().system(molecule, field))
 
 
 def evaluate(model, p) -> MoleculeEvaluation:
@@ -71,7 +71,7 @@ def evaluate(model, p) -> MoleculeEvaluation:
 
 
 def test_predicted_torsions_are_those_of_the_minimum_up_to_full_turns(case, model) -> None:
-    reference, evaluation = Torsion(model), evaluate(model, internal_parameters(case[1]))
+    reference, evaluation = Torsion(model.target), evaluate(model, internal_parameters(case[1]))
     plain = np.array([measure(evaluation.minimum.x, entry) for entry in model.internal_coordinates.torsions])
     predicted = reference.predicted(evaluation)
     assert_allclose(np.cos(np.radians(predicted)), np.cos(np.radians(plain)), atol=1e-12)
@@ -83,7 +83,7 @@ def test_predicted_torsions_are_those_of_the_minimum_up_to_full_turns(case, mode
 
 
 def test_jacobians_are_those_of_central_differences(case, model) -> None:
-    reference, field = Torsion(model), case[1]
+    reference, field = Torsion(model.target), case[1]
     p = internal_parameters(field)
     scales = np.array([column.scale * column.internal for row in field.rows for column in row.definition.columns])
     expected = central_differences(lambda q: reference.predicted(evaluate(model, q)), p, 0.01 * scales)
@@ -94,5 +94,5 @@ def test_jacobians_are_those_of_central_differences(case, model) -> None:
 
 def test_a_molecule_without_torsions_has_none(examples) -> None:
     molecule = sn2_transition_state(examples)
-    model = MoleculeModel(molecule, JaxEngine().system(molecule, build_force_field([molecule])))
-    assert Torsion(model).observed.shape == (0,)
+    model = MoleculeModel(QMTarget(molecule), JaxEngine().system(molecule, build_force_field([molecule])))
+    assert Torsion(model.target).observed.shape == (0,)

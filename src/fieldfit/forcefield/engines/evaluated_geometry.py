@@ -6,10 +6,12 @@ system per set of parameters.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fieldfit.forcefield.engines.engine import AbstractSystem, Local
 from fieldfit.forcefield.engines.fixed_geometry import FixedGeometry
 from fieldfit.forcefield.engines.jax import System
-from fieldfit.forcefield.engines.projectors import HessianProjector
+from fieldfit.forcefield.engines.projectors import DiagonalProjector, HessianProjector
 from fieldfit.typing import Matrix, Vector
 
 
@@ -25,8 +27,8 @@ class EvaluatedGeometry:
         self.system = system
         self._x = x
 
-    def term_vector(self, p: Vector) -> Local:
-        """Return energy, gradient and Hessian at parameters p in internal units."""
+    def term_vector(self, p: Vector, columns: np.ndarray | None = None) -> Local:
+        """Return energy, gradient and Hessian at parameters p in internal units; there are no columns to choose."""
         return self.system.local(self._x, p)
 
     def gradient(self, terms: Local) -> Vector:
@@ -36,6 +38,10 @@ class EvaluatedGeometry:
     def hessian(self, terms: Local) -> Matrix:
         """Return the Hessian [kcal/mol/A^2], shape (3 atoms, 3 atoms)."""
         return terms.hessian
+
+    def diagonal_projector(self, v: Matrix) -> DiagonalProjector:
+        """Prepare v_i^T H v_i for fixed directions v, given as columns, shape (3 atoms, m)."""
+        return DiagonalProjector(self, v)
 
     def full_projector(self, v: Matrix) -> HessianProjector:
         """Prepare v_i^T H v_j, i <= j row by row, for fixed directions v, given as columns, shape (3 atoms, m)."""

@@ -32,18 +32,21 @@ class TermVector:
         system: The molecule with its terms.
         values: Internal coordinates of the terms, from `System.padded_values`.
         p: Parameters in internal units, shape (parameters,).
+        columns: Parameters that derivatives are wanted for, by index; None: all.
 
     Attributes:
         phi: f_q and f_qq of one form after the other, shape (k,).
+        n_columns: Number of parameters that derivatives are wanted for.
     """
 
-    def __init__(self, system: System, values: tuple[Any, ...], p: Vector) -> None:
+    def __init__(self, system: System, values: tuple[Any, ...], p: Vector, columns: np.ndarray | None = None) -> None:
         self.phi: Vector = system.term_values(values, p)
-        self._system, self._values, self._p = system, values, p
+        self.n_columns = system.n_parameters if columns is None else len(columns)
+        self._system, self._values, self._p, self._columns = system, values, p, columns
 
     @cached_property
     def jacobian(self) -> scipy.sparse.csr_array:
-        """dphi/dp, shape (k, parameters)."""
+        """dphi/dp, shape (k, columns)."""
         entries, rows, columns = ([np.zeros(0, kind)] for kind in (float, int, int))
         start = 0
         slopes = self._system.term_slopes(self._values, self._p)
@@ -56,8 +59,14 @@ class TermVector:
                 rows.append(start + np.repeat(np.arange(size), own))
                 columns.append(np.repeat(terms.pointers, per_term, axis=0).ravel())
                 start += size
-        shape = (start, self._system.n_parameters)
-        return _sparse(np.concatenate(entries), np.concatenate(rows), np.concatenate(columns), shape)
+        values, places, numbers = np.concatenate(entries), np.concatenate(rows), np.concatenate(columns)
+        if self._columns is not None:
+            place = np.full(self._system.n_parameters, -1)
+            place[self._columns] = np.arange(self.n_columns)
+            numbers = place[numbers]
+            wanted = np.flatnonzero(numbers >= 0)
+            values, places, numbers = values[wanted], places[wanted], numbers[wanted]
+        return _sparse(values, places, numbers, (start, self.n_columns))
 
 
 class FixedGeometry:
@@ -77,16 +86,16 @@ class FixedGeometry:
         # Cartesian rows of the atoms of each term, shape (terms, 3 a).
         self._rows = [cartesian_rows(entry.atoms) for entry in system.terms]
 
-    def term_vector(self, p: Vector) -> TermVector:
-        """Return phi at parameters p in internal units; dphi/dp is made when it is asked for."""
-        return TermVector(self.system, self._values, p)
+    def term_vector(self, p: Vector, columns: np.ndarray | None = None) -> TermVector:
+        """Return phi at parameters p in internal units; dphi/dp is made when it is asked for, see `TermVector`."""
+        return TermVector(self.system, self._values, p, columns)
 
     def gradient(self, terms: TermVector) -> Vector:
         """Return the gradient [kcal/mol/A], shape (3 atoms,)."""
         return self._gradient_map @ terms.phi
 
     def gradient_jacobian(self, terms: TermVector) -> Matrix:
-        """Return the derivatives of the gradient with respect to the parameters, shape (3 atoms, parameters)."""
+        """Return the derivatives of the gradient with respect to the parameters, shape (3 atoms, columns)."""
         product: Any = self._gradient_map @ terms.jacobian
         return product.toarray()
 
@@ -100,7 +109,7 @@ class FixedGeometry:
         return hessian.reshape(self._n, self._n)
 
     def hessian_jacobian(self, terms: TermVector) -> scipy.sparse.csr_array:
-        """Return the derivatives of the Hessian with respect to the parameters, shape ((3 atoms)^2, parameters)."""
+        """Return the derivatives of the Hessian with respect to the parameters, shape ((3 atoms)^2, columns)."""
         places, mirrored, upper = self._hessian_map
         packed: Any = upper @ terms.jacobian
         elements = packed.tocoo()
@@ -109,7 +118,7 @@ class FixedGeometry:
         rows = np.concatenate([places[row], mirrored[row][is_off_diagonal]])
         columns = np.concatenate([column, column[is_off_diagonal]])
         values = np.concatenate([elements.data, elements.data[is_off_diagonal]])
-        return _sparse(values, rows, columns, (self._n * self._n, self.system.n_parameters))
+        return _sparse(values, rows, columns, (self._n * self._n, terms.n_columns))
 
     def third_along(self, p: Vector, directions: Matrix) -> Matrix:
         """Return the gradients of v^T H v for fixed directions v, see `System.third_along`."""

@@ -112,6 +112,8 @@ class System(AbstractSystem):
 
     Attributes:
         terms: One entry per form of the layout; a form that does not occur here has no terms.
+        groups: The same, padded, as the compiled programs take them.
+        padding: Positions of the atoms that fill up those of the molecule [A], shape (m, 3).
     """
 
     def __init__(self, n_atoms: int, terms: tuple[Terms, ...], n_parameters: int, layout: Layout | None = None) -> None:
@@ -120,19 +122,19 @@ class System(AbstractSystem):
         self.n_atoms = n_atoms
         self.n_parameters = n_parameters
         self.terms = tuple(own.get(form, Terms.empty(form)) for form in layout.n_terms)
-        self._padding = np.zeros((layout.n_atoms - n_atoms, 3))
-        self._padding[:N_DUMMIES] = DUMMY_ATOMS
+        self.padding = np.zeros((layout.n_atoms - n_atoms, 3))
+        self.padding[:N_DUMMIES] = DUMMY_ATOMS
         self._n_padded = layout.n_parameters
-        self._groups = tuple(_pad(entry, layout.n_terms[entry.form], n_atoms, n_parameters) for entry in self.terms)
+        self.groups = tuple(_pad(entry, layout.n_terms[entry.form], n_atoms, n_parameters) for entry in self.terms)
 
     def energy(self, x: Matrix, p: Vector) -> float:
-        return float(total_energy(self._groups, *self._padded(x, p)))
+        return float(total_energy(self.groups, *self._padded(x, p)))
 
     def gradient(self, x: Matrix, p: Vector) -> Vector:
-        return total_gradient(self._groups, *self._padded(x, p))[: 3 * self.n_atoms]
+        return total_gradient(self.groups, *self._padded(x, p))[: 3 * self.n_atoms]
 
     def local(self, x: Matrix, p: Vector) -> Local:
-        energy, gradient, hessian = total_local(self._groups, *self._padded(x, p))
+        energy, gradient, hessian = total_local(self.groups, *self._padded(x, p))
         n = 3 * self.n_atoms
         return Local(float(energy), gradient[:n], hessian[:n, :n])
 
@@ -148,13 +150,13 @@ class System(AbstractSystem):
             Gradients [kcal/mol/A^3], shape (m, 3 atoms).
         """
         n, m = directions.shape
-        padded = np.zeros((3 * (self.n_atoms + len(self._padding)), size_class(m)))
+        padded = np.zeros((3 * (self.n_atoms + len(self.padding)), size_class(m)))
         padded[:n, :m] = directions
-        return total_third(self._groups, *self._padded(x, p), padded)[:m, :n]
+        return total_third(self.groups, *self._padded(x, p), padded)[:m, :n]
 
     def coordinates(self, x: Matrix) -> list[TermCoordinates]:
         """Return q, b and C of every real term, one entry per entry of `terms`."""
-        padded = term_coordinates(self._groups, self._pad_atoms(x))
+        padded = term_coordinates(self.groups, self._pad_atoms(x))
         return [
             TermCoordinates(*(array[: len(entry.atoms)] for array in found))
             for entry, found in zip(self.terms, padded, strict=True)
@@ -164,16 +166,16 @@ class System(AbstractSystem):
         """Return the q of every term, padding included, as `term_values` and `term_slopes` take them."""
         return tuple(
             np.concatenate([found.q, np.ones((len(group.weights) - len(found.q), found.q.shape[1]))])
-            for group, found in zip(self._groups, coordinates, strict=True)
+            for group, found in zip(self.groups, coordinates, strict=True)
         )
 
     def term_values(self, values: tuple[Any, ...], p: Vector) -> Vector:
         """Return f_q and f_qq of every real term, one entry of `terms` after the other, flat."""
-        return term_values(self._groups, values, self._pad_parameters(p))[self._real]
+        return term_values(self.groups, values, self.pad_parameters(p))[self._real]
 
     def term_slopes(self, values: tuple[Any, ...], p: Vector) -> list[TermSlopes]:
         """Return the derivatives of these with respect to the parameters, one entry per entry of `terms`."""
-        padded = term_slopes(self._groups, values, self._pad_parameters(p))
+        padded = term_slopes(self.groups, values, self.pad_parameters(p))
         return [
             TermSlopes(*(array[: len(entry.atoms)] for array in found))
             for entry, found in zip(self.terms, padded, strict=True)
@@ -183,19 +185,20 @@ class System(AbstractSystem):
     def _real(self) -> np.ndarray:
         """Places of real terms among the entries of padded ones."""
         places = [np.zeros(0, dtype=bool)]
-        for entry, group in zip(self.terms, self._groups, strict=True):
+        for entry, group in zip(self.terms, self.groups, strict=True):
             d = len(group.form.coordinates)
             places += [np.arange(len(group.weights) * width) < len(entry.atoms) * width for width in (d, d * d)]
         return np.flatnonzero(np.concatenate(places))
 
     def _padded(self, x: Matrix, p: Vector) -> tuple[Matrix, Vector]:
         check_sizes(self, self.n_parameters, x, p)
-        return self._pad_atoms(x), self._pad_parameters(p)
+        return self._pad_atoms(x), self.pad_parameters(p)
 
     def _pad_atoms(self, x: Matrix) -> Matrix:
-        return np.concatenate([x, self._padding])
+        return np.concatenate([x, self.padding])
 
-    def _pad_parameters(self, p: Vector) -> Vector:
+    def pad_parameters(self, p: Vector) -> Vector:
+        """Fill up parameters to the number that the compiled programs take."""
         return np.concatenate([p, np.ones(self._n_padded - len(p))])
 
 

@@ -243,7 +243,7 @@ def _by_kind(form: Form) -> list[_SameKind]:
     ]
 
 
-def _values(form: Form, x: Array, s: Array) -> Array:
+def coordinate_values(form: Form, x: Array, s: Array) -> Array:
     """Return all coordinates of one term."""
     q = jnp.zeros(len(form.coordinates))
     for kind, places, atoms, constants in _by_kind(form):
@@ -283,4 +283,4 @@ def _term_third_derivatives(
 
 
 def _term_energy(form: Form, x: Array, p: Array, s: Array) -> Array:
-    return form.energy(_values(form, x, s), p, s)
+    return form.energy(coordinate_values(form, x, s), p, s)

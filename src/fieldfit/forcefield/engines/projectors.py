@@ -46,6 +46,23 @@ class TermProjector:
         return np.asarray(self._matrix @ terms.jacobian)
 
 
+class DiagonalProjector:
+    """Elements v_i^T H v_i from the whole Hessian of an engine without derivatives with respect to parameters.
+
+    Args:
+        geometry: The molecule at its geometry.
+        v: Directions as columns, shape (3 atoms, m).
+    """
+
+    def __init__(self, geometry: HessianSource, v: Matrix) -> None:
+        self._geometry = geometry
+        self._v = v
+
+    def elements(self, terms: Any) -> Vector:
+        """Return the elements, shape (m,)."""
+        return np.sum(self._v * (self._geometry.hessian(terms) @ self._v), axis=0)
+
+
 class HessianProjector:
     """Elements v_i^T H v_j, i <= j row by row, from the whole Hessian.
 

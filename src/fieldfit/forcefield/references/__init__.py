@@ -1,6 +1,6 @@
 """What a force field has to reproduce."""
 
-from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel, MoleculeState
+from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel, MoleculeState, QMTarget
 from fieldfit.forcefield.references.reference import AbstractReference
 from fieldfit.registry import Registry
 
@@ -22,4 +22,4 @@ REFERENCES = Registry(
     group="fieldfit.references",
 )
 
-__all__ = ["REFERENCES", "AbstractReference", "MoleculeEvaluation", "MoleculeModel", "MoleculeState"]
+__all__ = ["REFERENCES", "AbstractReference", "MoleculeEvaluation", "MoleculeModel", "MoleculeState", "QMTarget"]

@@ -16,14 +16,13 @@ coordinates are touched.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.linalg
 
 from fieldfit.forcefield.constants import HARTREE_PER_BOHR2, KJ_PER_KCAL
-from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references.model import MoleculeEvaluation, QMTarget
 from fieldfit.forcefield.references.reference import AbstractReference
 from fieldfit.typing import Matrix, Vector
 
@@ -50,9 +49,9 @@ class Gradient(AbstractReference):
     needs_minimum: ClassVar[bool] = False
     is_always_reported: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        record = model.molecule.record
-        self.labels = component_labels(model)
+    def __init__(self, target: QMTarget) -> None:
+        record = target.molecule.record
+        self.labels = component_labels(target)
         self.observed = np.zeros(3 * record.n_atoms) if record.gradient is None else record.gradient.ravel()
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
@@ -71,11 +70,11 @@ class HessianElement(AbstractReference):
     needs_minimum: ClassVar[bool] = False
     is_always_reported: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        hessian = model.molecule.qm_hessian
+    def __init__(self, target: QMTarget) -> None:
+        hessian = target.molecule.qm_hessian
         self._upper = np.triu_indices(len(hessian))
         self._places = np.ravel_multi_index(self._upper, hessian.shape)
-        names = component_labels(model)
+        names = component_labels(target)
         self.labels = tuple(f"{names[i]}, {names[j]}" for i, j in zip(*self._upper, strict=True))
         self.observed = hessian[self._upper]
 
@@ -98,22 +97,20 @@ class ClassicEigenmatrixDiagonal(AbstractReference):
     needs_minimum: ClassVar[bool] = False
     is_always_reported: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._model = model
-        eigenvalues, Q = cartesian_modes(model)
+    def __init__(self, target: QMTarget) -> None:
+        eigenvalues, Q = cartesian_modes(target)
         self._Q = Q[:, LEFT_OUT:]
         self.labels = tuple(f"Cartesian mode {number + 1}" for number in range(LEFT_OUT, len(Q)))
         self.observed = eigenvalues[LEFT_OUT:] / HARTREE_PER_BOHR2
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return np.sum(self._Q * (evaluation.hessian @ self._Q), axis=0) / HARTREE_PER_BOHR2
+        return self._projector(evaluation).elements(evaluation.terms) / HARTREE_PER_BOHR2
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return self._projector.jacobian(evaluation.terms) / HARTREE_PER_BOHR2
+        return self._projector(evaluation).jacobian(evaluation.terms) / HARTREE_PER_BOHR2
 
-    @cached_property
-    def _projector(self) -> Any:
-        return self._model.qm_geometry.diagonal_projector(self._Q)
+    def _projector(self, evaluation: MoleculeEvaluation) -> Any:
+        return evaluation.model.prepared(self, lambda geometry: geometry.diagonal_projector(self._Q))
 
 
 class ClassicEigenmatrixOffDiagonal(AbstractReference):
@@ -124,32 +121,30 @@ class ClassicEigenmatrixOffDiagonal(AbstractReference):
     needs_minimum: ClassVar[bool] = False
     is_always_reported: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._model = model
-        self._Q = cartesian_modes(model)[1]
+    def __init__(self, target: QMTarget) -> None:
+        self._Q = cartesian_modes(target)[1]
         i, j = np.triu_indices(len(self._Q))
         self._kept = np.flatnonzero(i != j)
         self.labels = tuple(f"Cartesian modes {i[k] + 1}, {j[k] + 1}" for k in self._kept)
         self.observed = np.zeros(self._kept.size)
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return self._projector.elements(evaluation.terms)[self._kept] / HARTREE_PER_BOHR2
+        return self._projector(evaluation).elements(evaluation.terms)[self._kept] / HARTREE_PER_BOHR2
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return self._projector.jacobian(evaluation.terms)[self._kept] / HARTREE_PER_BOHR2
+        return self._projector(evaluation).jacobian(evaluation.terms)[self._kept] / HARTREE_PER_BOHR2
 
-    @cached_property
-    def _projector(self) -> Any:
-        return self._model.qm_geometry.full_projector(self._Q)
+    def _projector(self, evaluation: MoleculeEvaluation) -> Any:
+        return evaluation.model.prepared(self, lambda geometry: geometry.full_projector(self._Q))
 
 
-def cartesian_modes(model: MoleculeModel) -> tuple[Vector, Matrix]:
+def cartesian_modes(target: QMTarget) -> tuple[Vector, Matrix]:
     """Return eigenvalues [kcal/mol/A^2], ascending, and eigenvectors, as columns, of the Cartesian QM Hessian."""
-    eigenvalues, Q = scipy.linalg.eigh(model.molecule.qm_hessian)
+    eigenvalues, Q = scipy.linalg.eigh(target.molecule.qm_hessian)
     return eigenvalues, Q
 
 
-def component_labels(model: MoleculeModel) -> tuple[str, ...]:
+def component_labels(target: QMTarget) -> tuple[str, ...]:
     """Name Cartesian components by atom, counted from 1, and axis: "C1 x"."""
-    symbols = model.molecule.record.symbols
+    symbols = target.molecule.record.symbols
     return tuple(f"{symbol}{number} {axis}" for number, symbol in enumerate(symbols, 1) for axis in "xyz")

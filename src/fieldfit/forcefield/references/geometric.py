@@ -11,7 +11,7 @@ import numpy as np
 
 from fieldfit.forcefield.engines.jax_programs import internal_values
 from fieldfit.forcefield.forms.form import DEGREE
-from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references.model import MoleculeEvaluation, QMTarget
 from fieldfit.forcefield.references.reference import AbstractReference
 from fieldfit.typing import Matrix, Vector
 
@@ -23,16 +23,16 @@ class BondLength(AbstractReference):
     tolerance: ClassVar[float] = 0.01
     needs_minimum: ClassVar[bool] = True
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._atoms = np.array(model.internal_coordinates.bonds, dtype=int).reshape(-1, 2)
-        self.labels = atom_labels(model, self._atoms)
-        self.observed = internal_values("distance", model.molecule.record.coordinates, self._atoms)[0]
+    def __init__(self, target: QMTarget) -> None:
+        self._atoms = np.array(target.internal_coordinates.bonds, dtype=int).reshape(-1, 2)
+        self.labels = atom_labels(target, self._atoms)
+        self.observed = internal_values("distance", target.molecule.record.coordinates, self._atoms)[0]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return internal_values("distance", evaluation.minimum.x, self._atoms)[0]
+        return evaluation.measure("distance", self._atoms)[0]
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return internal_values("distance", evaluation.minimum.x, self._atoms)[1] @ evaluation.response
+        return evaluation.measure("distance", self._atoms)[1] @ evaluation.response
 
 
 class BondAngle(AbstractReference):
@@ -42,16 +42,16 @@ class BondAngle(AbstractReference):
     tolerance: ClassVar[float] = 0.5
     needs_minimum: ClassVar[bool] = True
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._atoms = np.array(model.internal_coordinates.angles, dtype=int).reshape(-1, 3)
-        self.labels = atom_labels(model, self._atoms)
-        self.observed = internal_values("angle", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
+    def __init__(self, target: QMTarget) -> None:
+        self._atoms = np.array(target.internal_coordinates.angles, dtype=int).reshape(-1, 3)
+        self.labels = atom_labels(target, self._atoms)
+        self.observed = internal_values("angle", target.molecule.record.coordinates, self._atoms)[0] / DEGREE
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return internal_values("angle", evaluation.minimum.x, self._atoms)[0] / DEGREE
+        return evaluation.measure("angle", self._atoms)[0] / DEGREE
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return internal_values("angle", evaluation.minimum.x, self._atoms)[1] @ evaluation.response / DEGREE
+        return evaluation.measure("angle", self._atoms)[1] @ evaluation.response / DEGREE
 
 
 class Torsion(AbstractReference):
@@ -66,17 +66,17 @@ class Torsion(AbstractReference):
     tolerance: ClassVar[float] = 1.0
     needs_minimum: ClassVar[bool] = True
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._atoms = np.array(model.internal_coordinates.torsions, dtype=int).reshape(-1, 4)
-        self.labels = atom_labels(model, self._atoms)
-        self.observed = internal_values("dihedral", model.molecule.record.coordinates, self._atoms)[0] / DEGREE
+    def __init__(self, target: QMTarget) -> None:
+        self._atoms = np.array(target.internal_coordinates.torsions, dtype=int).reshape(-1, 4)
+        self.labels = atom_labels(target, self._atoms)
+        self.observed = internal_values("dihedral", target.molecule.record.coordinates, self._atoms)[0] / DEGREE
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        angles = internal_values("dihedral", evaluation.minimum.x, self._atoms)[0] / DEGREE
+        angles = evaluation.measure("dihedral", self._atoms)[0] / DEGREE
         return nearest_turn(angles, self.observed)
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return internal_values("dihedral", evaluation.minimum.x, self._atoms)[1] @ evaluation.response / DEGREE
+        return evaluation.measure("dihedral", self._atoms)[1] @ evaluation.response / DEGREE
 
 
 def nearest_turn(angles: Vector, near: Vector) -> Vector:
@@ -93,7 +93,7 @@ def nearest_turn(angles: Vector, near: Vector) -> Vector:
     return angles - 360.0 * np.floor((angles - near + 180.0) / 360.0)
 
 
-def atom_labels(model: MoleculeModel, atoms: np.ndarray) -> tuple[str, ...]:
+def atom_labels(target: QMTarget, atoms: np.ndarray) -> tuple[str, ...]:
     """Name tuples of atoms by type and number, counted from 1: "C1-H3"."""
-    symbols = model.molecule.record.symbols
+    symbols = target.molecule.record.symbols
     return tuple("-".join(f"{symbols[atom]}{atom + 1}" for atom in entry) for entry in atoms)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fieldfit.forcefield.constants import WAVENUMBER
 from fieldfit.forcefield.eigenmatrix import floored
-from fieldfit.forcefield.references.model import MoleculeEvaluation, MoleculeModel
+from fieldfit.forcefield.references.model import MoleculeEvaluation, QMTarget
 from fieldfit.forcefield.references.reference import AbstractReference
 from fieldfit.forcefield.vibrations import eigenvalue
 from fieldfit.typing import Matrix, Vector
@@ -22,22 +22,28 @@ class Frequency(AbstractReference):
 
     Derivatives take the motion of the minimum into account: d lambda / dp = l^T (dA/dp + dA/dx dx/dp) l. Imaginary QM
     modes are left out. Modes of exactly equal wavenumber have derivatives as a set only: those of its single members
-    are right where the parameters keep the symmetry, as they do with types from the molecular graph.
+    are right where the parameters keep the symmetry, as they do with types from the molecular graph. A molecule that
+    does not relax is compared by the diagonal of the eigenmatrix (see `model`).
     """
 
     unit: ClassVar[str] = "1/cm"
     tolerance: ClassVar[float] = 20.0
     needs_minimum: ClassVar[bool] = True
 
-    def __init__(self, model: MoleculeModel) -> None:
-        self._kept = np.flatnonzero(model.is_vibration)
+    def __init__(self, target: QMTarget) -> None:
+        self._kept = np.flatnonzero(target.is_vibration)
+        self._among_fitted = np.flatnonzero(np.isin(target.eigenmatrix.modes, self._kept))
         self.labels = mode_labels(self._kept)
-        self.observed = model.qm_modes.frequencies[self._kept]
+        self.observed = target.qm_modes.frequencies[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
+        if evaluation.is_displaced:
+            return evaluation.model.eigenmatrix.diagonal(evaluation.terms)[self._among_fitted]
         return smooth_wavenumber(evaluation.modes.eigenvalues[evaluation.pairing[self._kept]])
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
+        if evaluation.is_displaced:
+            return evaluation.model.eigenmatrix.diagonal_jacobian(evaluation.terms)[self._among_fitted]
         chosen = evaluation.pairing[self._kept]
         weights = 1.0 / np.sqrt(np.repeat(evaluation.model.masses, 3))[:, None]
         directions = evaluation.modes.modes[:, chosen] * weights
@@ -54,17 +60,16 @@ class EigenmatrixDiagonal(AbstractReference):
     tolerance: ClassVar[float] = 20.0
     needs_minimum: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        eigenmatrix = model.eigenmatrix
-        self._kept = np.flatnonzero(eigenmatrix.rows == eigenmatrix.columns)
-        self.labels = mode_labels(eigenmatrix.rows[self._kept])
-        self.observed = eigenmatrix.target[self._kept]
+    def __init__(self, target: QMTarget) -> None:
+        eigenmatrix = target.eigenmatrix
+        self.labels = mode_labels(eigenmatrix.modes)
+        self.observed = eigenmatrix.values[eigenmatrix.is_diagonal]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return evaluation.eigenmatrix_elements[self._kept]
+        return evaluation.model.eigenmatrix.diagonal(evaluation.terms)
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return evaluation.eigenmatrix_jacobian[self._kept]
+        return evaluation.model.eigenmatrix.diagonal_jacobian(evaluation.terms)
 
 
 class EigenmatrixOffDiagonal(AbstractReference):
@@ -74,18 +79,18 @@ class EigenmatrixOffDiagonal(AbstractReference):
     tolerance: ClassVar[float] = 40.0
     needs_minimum: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        eigenmatrix = model.eigenmatrix
-        self._kept = np.flatnonzero(eigenmatrix.rows != eigenmatrix.columns)
+    def __init__(self, target: QMTarget) -> None:
+        eigenmatrix = target.eigenmatrix
+        self._kept = np.flatnonzero(~eigenmatrix.is_diagonal)
         rows, columns = eigenmatrix.rows[self._kept], eigenmatrix.columns[self._kept]
         self.labels = tuple(f"modes {i + 1}, {j + 1}" for i, j in zip(rows, columns, strict=True))
-        self.observed = eigenmatrix.target[self._kept]
+        self.observed = eigenmatrix.values[self._kept]
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
-        return evaluation.eigenmatrix_elements[self._kept]
+        return evaluation.model.eigenmatrix.elements(evaluation.terms)[self._kept]
 
     def jacobian(self, evaluation: MoleculeEvaluation) -> Matrix:
-        return evaluation.eigenmatrix_jacobian[self._kept]
+        return evaluation.model.eigenmatrix.jacobian(evaluation.terms)[self._kept]
 
 
 class NewtonDisplacement(AbstractReference):
@@ -99,13 +104,13 @@ class NewtonDisplacement(AbstractReference):
     tolerance: ClassVar[float] = 0.02
     needs_minimum: ClassVar[bool] = False
 
-    def __init__(self, model: MoleculeModel) -> None:
-        kept = np.flatnonzero(model.is_vibration)
+    def __init__(self, target: QMTarget) -> None:
+        kept = np.flatnonzero(target.is_vibration)
         self.labels = mode_labels(kept)
         self.observed = np.zeros(kept.size)
-        weights = 1.0 / np.sqrt(np.repeat(model.masses, 3))[:, None]
-        modes = model.qm_modes.modes[:, kept] * weights
-        self._map = (modes / floored(model.qm_modes.eigenvalues[kept], model.floor)).T
+        weights = 1.0 / np.sqrt(np.repeat(target.masses, 3))[:, None]
+        modes = target.qm_modes.modes[:, kept] * weights
+        self._map = (modes / floored(target.qm_modes.eigenvalues[kept], target.floor)).T
 
     def predicted(self, evaluation: MoleculeEvaluation) -> Vector:
         return self._map @ evaluation.model.qm_geometry.gradient(evaluation.terms)

@@ -1,9 +1,10 @@
-"""Q2MM's names and signatures for optimizers, over the native ones.
+"""Optimizers by Q2MM's names and signatures, over the native ones.
 
-Any objective of fieldfit takes the place of Q2MM's. What is different, because it is better so: nothing is changed in
-place, so that the fitted values are in the result (`result.x`, `result.final_params`) and not in the objective's force
-field; `success` is a verdict of our own; steps and perturbations are in units of each parameter's scale; bounds that a
-method cannot take are an error instead of being ignored, unless `use_bounds=False` frees the parameters.
+They take an `ObjectiveFunction` of this package, whose force field then has the fitted values, or any objective or
+problem of fieldfit, of which nothing is changed: the fitted values are in the result. What is different from Q2MM,
+because it is better so: `success` is a verdict of our own; steps and perturbations are in units of each parameter's
+scale; bounds that a method cannot take are an error instead of being ignored, unless `use_bounds=False` frees the
+parameters.
 """
 
 from __future__ import annotations
@@ -15,36 +16,25 @@ from typing import Any
 
 import numpy as np
 
+from fieldfit.compat.q2mm.objective import ObjectiveFunction
 from fieldfit.execution import ExecutorChoice
-from fieldfit.forcefield.initial_guess import estimate_force_constants
 from fieldfit.objectives import AbstractObjective
+from fieldfit.objectives.surrogate import RATIO_TOLERANCE
 from fieldfit.optimizers import OPTIMIZERS
 from fieldfit.optimizers.cycling import CyclingOptimizer
-from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
 from fieldfit.optimizers.names import ALIASES, make_optimizer
 from fieldfit.optimizers.scipy import METHODS
 from fieldfit.problem import AbstractOptimizer, Observer, OptimizationResult, Problem
-from fieldfit.problem.sensitivity import compute_sensitivity
 from fieldfit.reporting import ProgressLine
-
-__all__ = [
-    "BasinHoppingOptimizer",
-    "JaxOptOptimizer",
-    "LeastSquaresOptimizer",
-    "MultiStartOptimizer",
-    "OptaxOptimizer",
-    "OptimizationLoop",
-    "OptimizationResult",
-    "ScipyOptimizer",
-    "compute_sensitivity",
-    "estimate_force_constants",
-]
 
 EPS = 1e-3
 """Q2MM's step of differences, in units of the scales."""
 
 TOLERANCES = {"Nelder-Mead": ("ftol", "xtol"), "Powell": ("ftol", "xtol"), "trust-constr": ("gtol",)}
 """What Q2MM's `ftol` is for the methods that have other tests."""
+
+OUTSIDE_GRAPH = {"lm": "least-squares", "gauss_newton": "least-squares"}
+"""What runs outside of the graph in place of a method of `JaxOptimizer`; L-BFGS-B for the others."""
 
 
 class AbstractFront(ABC):
@@ -57,6 +47,10 @@ class AbstractFront(ABC):
     def native(self) -> AbstractOptimizer:
         """The optimizer it stands for."""
 
+    def native_for(self, problem: Problem) -> AbstractOptimizer:
+        """Return the optimizer that runs on a problem; `native` unless it cannot."""
+        return self.native
+
     def __post_init__(self) -> None:
         # Options are checked where they are given, not where the run begins.
         _ = self.native
@@ -68,19 +62,27 @@ class AbstractFront(ABC):
         observers: Sequence[Observer] = (),
         executor: ExecutorChoice = None,
     ) -> OptimizationResult:
-        """Run to the end; see `AbstractOptimizer.optimize`."""
+        """Run to the end; see `AbstractOptimizer.optimize`.
+
+        An `ObjectiveFunction` of this package takes the result: its force field has the fitted values.
+        """
         given = Problem(objective) if isinstance(objective, AbstractObjective) else objective
-        problem = given if keeps_bounds(self) else without_bounds(given)
+        problem = with_exact_derivatives(self, given if keeps_bounds(self) else without_bounds(given))
         heard = (*observers, ProgressLine()) if self.verbose else observers
-        return self.native.optimize(problem, observers=heard, executor=executor)
+        result = self.native_for(problem).optimize(problem, observers=heard, executor=executor)
+        if isinstance(given.objective, ObjectiveFunction):
+            given.objective.take(result)
+        return result
 
 
 @dataclass(frozen=True)
 class ScipyOptimizer(AbstractFront):
     """A method of SciPy with Q2MM's defaults; see `fieldfit.ScipyOptimizer`.
 
-    `jac=None` takes finite differences with the step `eps`; "auto" is exact and faster. `ratio_tol` compared two
-    implementations of one objective in Q2MM; there is only one here, so it has no effect.
+    `jac=None` takes finite differences with the step `eps`; "auto" is exact and faster. With an engine that has no
+    derivatives with respect to parameters, "auto" takes those of the JAX engine if both score the start alike:
+    `ratio_tol` says how far the ratio of the scores may be from one, None that it may be anything. "analytical" is the
+    same, but refuses differences.
 
     Example:
         >>> import fieldfit
@@ -112,7 +114,12 @@ class ScipyOptimizer(AbstractFront):
 
 @dataclass(frozen=True)
 class JaxOptOptimizer(AbstractFront):
-    """L-BFGS and others in one compiled program; see `fieldfit.JaxOptimizer`. It does not need jaxopt."""
+    """L-BFGS and others in one compiled program; see `fieldfit.JaxOptimizer`. It does not need jaxopt.
+
+    A molecule that is relaxed, as for bond lengths and wavenumbers at the minimum, takes a number of steps that no
+    compiled program knows beforehand, so that JAX cannot trace such an objective. The method then runs outside of the
+    graph, with the same exact derivatives: L-BFGS-B of SciPy, or `LeastSquaresOptimizer` for "lm" and "gauss_newton".
+    """
 
     method: str = "lbfgs"
     maxiter: int = 200
@@ -122,6 +129,9 @@ class JaxOptOptimizer(AbstractFront):
     @property
     def native(self) -> AbstractOptimizer:
         return OPTIMIZERS["jax"](self.method, maxiter=self.maxiter, tol=self.tol)
+
+    def native_for(self, problem: Problem) -> AbstractOptimizer:
+        return self.native if problem.objective.traits.is_traceable else outside_graph(self.method, self.maxiter)
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,13 @@ class MultiStartOptimizer(AbstractFront):
 
     @property
     def native(self) -> AbstractOptimizer:
-        inner = self.optimizer.native if isinstance(self.optimizer, AbstractFront) else self.optimizer
+        return self._around(self.optimizer.native if isinstance(self.optimizer, AbstractFront) else self.optimizer)
+
+    def native_for(self, problem: Problem) -> AbstractOptimizer:
+        inner = self.optimizer
+        return self._around(inner.native_for(problem) if isinstance(inner, AbstractFront) else inner)
+
+    def _around(self, inner: AbstractOptimizer) -> AbstractOptimizer:
         return OPTIMIZERS["multi-start"](inner, self.n_starts, self.perturbation_pct, self.seed)
 
 
@@ -213,8 +229,10 @@ class OptimizationLoop(AbstractFront):
 
     @property
     def native(self) -> CyclingOptimizer:
-        full = optimizer_named(self.full_method, maxiter=self.full_maxiter, jac=self.full_jac)
-        simplex = optimizer_named(self.simp_method, maxiter=self.simp_maxiter, jac="auto")
+        objective = self.objective.objective if isinstance(self.objective, Problem) else self.objective
+        in_graph = objective.traits.is_traceable
+        full = optimizer_named(self.full_method, maxiter=self.full_maxiter, jac=self.full_jac, in_graph=in_graph)
+        simplex = optimizer_named(self.simp_method, maxiter=self.simp_maxiter, jac="auto", in_graph=in_graph)
         return CyclingOptimizer(
             full, simplex, self.max_params, self.max_cycles, self.convergence, self.sensitivity_metric
         )
@@ -231,17 +249,52 @@ def keeps_bounds(optimizer: AbstractFront | AbstractOptimizer) -> bool:
     return optimizer.use_bounds if isinstance(optimizer, ScipyOptimizer | OptaxOptimizer) else True
 
 
+def with_exact_derivatives(optimizer: AbstractFront | AbstractOptimizer, problem: Problem) -> Problem:
+    """Return a problem with the derivatives of the JAX engine if exact ones are wanted and its own engine has none."""
+    if isinstance(optimizer, MultiStartOptimizer):
+        return with_exact_derivatives(optimizer.optimizer, problem)
+    ratio_tol: float | None = RATIO_TOLERANCE
+    if isinstance(optimizer, ScipyOptimizer):
+        jac, ratio_tol = optimizer.jac, optimizer.ratio_tol
+    elif isinstance(optimizer, BasinHoppingOptimizer):
+        jac = optimizer.jac
+    elif isinstance(optimizer, OptimizationLoop):
+        jac = optimizer.full_jac
+    else:
+        return problem
+    if jac is None or not isinstance(problem.objective, ObjectiveFunction):
+        return problem
+    return Problem(problem.objective.with_exact_derivatives(ratio_tol), problem.parameters)
+
+
 def without_bounds(problem: Problem) -> Problem:
     """Return a problem whose parameters have no bounds."""
     return Problem(problem.objective, problem.parameters.bound("*", -np.inf, np.inf), state=problem.state)
 
 
-def optimizer_named(name: str, *, maxiter: int, jac: str | None) -> AbstractOptimizer:
-    """Make an optimizer from its name, see `OptimizationLoop`, with Q2MM's options for the innermost one."""
+def outside_graph(method: str, maxiter: int) -> AbstractOptimizer:
+    """Return what does the same as a method of `JaxOptimizer`, for an objective that JAX cannot trace."""
+    return OPTIMIZERS[OUTSIDE_GRAPH.get(method, "scipy")](maxiter=maxiter)
+
+
+def optimizer_named(name: str, *, maxiter: int, jac: str | None, in_graph: bool = True) -> AbstractOptimizer:
+    """Make an optimizer from its name, see `OptimizationLoop`, with Q2MM's options for the innermost one.
+
+    Args:
+        name: Its name.
+        maxiter: Limit on the iterations of the innermost optimizer.
+        jac: Derivatives that SciPy's methods take.
+        in_graph: Whether JAX can trace the objective.
+
+    Raises:
+        SettingsError: There is no such optimizer.
+    """
     given, _, rest = name.partition(":")
     family = ALIASES.get(given, given)
     if family in ("multi-start", "basin-hopping") and rest:
-        return make_optimizer(family, optimizer=optimizer_named(rest, maxiter=maxiter, jac=jac))
+        return make_optimizer(family, optimizer=optimizer_named(rest, maxiter=maxiter, jac=jac, in_graph=in_graph))
+    if family == "jax" and not in_graph:
+        return outside_graph(OPTIMIZERS["jax"](rest).method, maxiter)
     if family == "optax":
         return make_optimizer(name, max_steps=maxiter)
     if family == "scipy" or name in METHODS:
