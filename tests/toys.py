@@ -94,11 +94,14 @@ class OneVariable(AbstractObjective):
 
 
 class Switching(AbstractObjective):
-    """(x - target, 0.1 x) with a target that changes once, from 1 to 3, when x passes 1/2.
+    """(x - target, 0.1 x) with a target that changes once, from 1 to `later`, when x passes 1/2.
 
     The new target counts from the next evaluation on, as a pairing of modes does. Minimum under the second target:
-    x = 3 / 1.01.
+    x = later / 1.01.
     """
+
+    def __init__(self, later=3.0):
+        self.later = later
 
     @property
     def parameters(self):
@@ -113,7 +116,7 @@ class Switching(AbstractObjective):
 
     def evaluate(self, values, state, *, derivatives):
         x = values[0]
-        new_state = 3.0 if x > 0.5 else state
+        new_state = self.later if x > 0.5 else state
         is_stale = new_state != state
         return evaluation_from_residuals(
             np.array([x - state, 0.1 * x]),

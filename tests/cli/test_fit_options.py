@@ -217,6 +217,36 @@ def test_macromodel_settings_that_cannot_be_are_refused(tmp_path, macromodel, ca
     assert message in capsys.readouterr().err
 
 
+def test_a_relaxed_scan_is_fitted_besides_the_molecule(tmp_path, examples) -> None:
+    shutil.copy(examples / "torsion-scan" / "butane.json", tmp_path)
+    lines = (examples / "torsion-scan" / "butane-scan.xyz").read_text().splitlines(keepends=True)
+    frames = ["".join(lines[start : start + 16]) for start in range(0, len(lines), 16)]
+    (tmp_path / "butane-scan.xyz").write_text("".join(frames[::4]))
+    text = """
+[[molecules]]
+file = "butane.json"
+[force_field]
+periodicities = [1, 2, 3]
+[[ensembles]]
+file = "butane-scan.xyz"
+held = [[1, 2, 3, 4]]
+[references]
+eigenmatrix_diagonal = true
+newton_displacement = true
+relaxed_scan = 0.2
+[fit]
+ftol = 1e-3
+"""
+    run(tmp_path, text, "--quiet")
+    report = report_of(tmp_path)
+    scan = next(row for row in report["categories"] if row["category"] == "relaxed_scan")
+    # Energies of a scan in steps of 60 degrees, by a force field with three torsional constants about that bond.
+    assert scan["count"] == 6
+    assert scan["rmsd"] < 0.3
+    assert report["ensembles"][0]["name"] == "butane-scan"
+    assert "butane-scan: 6 geometries" in (tmp_path / "output" / "report.txt").read_text()
+
+
 def test_json_is_read_back_as_it_was_written() -> None:
     numbers = {"a": [1.0, 2.5e-300, None], "b": {"c": [{"d": [[1, 2], {"e": "f"}]}], "g": []}, "h": "text", "i": {}}
     assert json.loads(readable_json(numbers)) == numbers

@@ -8,19 +8,24 @@ import json
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.spatial
 from numpy.testing import assert_allclose
 
 from fieldfit import LeastSquaresOptimizer, Problem
-from fieldfit.forcefield import ForceFieldObjective, build_force_field, report_fit
+from fieldfit.forcefield import ForceFieldObjective, build_force_field, report_fit, stationary_point
 from fieldfit.forcefield.initial_guess import hessian_fit
 from fieldfit.forcefield.references import REFERENCES
 from fieldfit.forcefield.report import FitReport
+from fieldfit.forcefield.report_statistics import determination
 from fieldfit.forcefield.topology import measure
 from fieldfit.forcefield.vibrations import normal_modes
-from molecules import fluoromethane, sn2_transition_state
+from molecules import ethane, fluoromethane, sn2_transition_state
 
 REPORTED = [name for name in REFERENCES if REFERENCES[name].is_always_reported and name != "torsion"]
 """Kinds of reference in every report of a molecule without torsions."""
+
+TOLERANCES = {"frequency": 10.0, "bond_length": 0.003, "bond_angle": 0.5}
+"""Those that `fluoromethane_fit` is made with [1/cm, A, deg]."""
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def test_categories_are_the_residuals_of_the_fit(fluoromethane_fit, report) -> N
             assert np.isnan(row.share)
             continue
         part = result.residuals[objective.term_slices()[row.category]]
-        deviation = part * TIGHT[row.category]
+        deviation = part * TOLERANCES[row.category]
         assert row.count == deviation.size
         assert row.unit == REFERENCES[row.category].unit
         assert row.rmsd == pytest.approx(rms(deviation), rel=1e-6)
@@ -228,3 +233,86 @@ def test_a_field_without_a_minimum_is_reported_as_such(shared_data) -> None:
     assert found.note in str(report)
     assert [row.category for row in report.categories] == [n for n in REPORTED if not REFERENCES[n].needs_minimum]
     json.dumps(report.as_dict(), allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def two_molecules(shared_data) -> FitReport:
+    """Return the report of a fit of two molecules that share nothing."""
+    molecules = [fluoromethane(shared_data), ethane(shared_data)]
+    field = hessian_fit(molecules, build_force_field(molecules))
+    objective = ForceFieldObjective(field, molecules, ["eigenmatrix_diagonal", "newton_displacement"])
+    return report_fit(objective, LeastSquaresOptimizer().optimize(objective))
+
+
+def test_statistics_by_molecule_add_up_to_those_of_all(two_molecules) -> None:
+    for row in two_molecules.categories:
+        parts = [part for part in two_molecules.molecule_categories if part.category == row.category]
+        assert sum(part.count for part in parts) == row.count
+        assert sum(part.count * part.rmsd**2 for part in parts) == pytest.approx(row.count * row.rmsd**2)
+        assert sum(part.count * part.mae for part in parts) == pytest.approx(row.count * row.mae)
+        assert max(part.largest for part in parts) == row.largest
+        if not np.isnan(row.share):
+            assert sum(part.share for part in parts) == pytest.approx(row.share)
+    assert sum(molecule.share for molecule in two_molecules.molecules) == pytest.approx(1.0)
+
+
+def test_several_molecules_have_a_table_of_their_own(two_molecules) -> None:
+    text = str(two_molecules)
+    table = text.split("Molecules (")[1].split("\n\n")[0]
+    for molecule in two_molecules.molecules:
+        assert f"{molecule.frequency_rmsd:.1f}" in table
+        assert f"{molecule.eigenmatrix_r2:.5f}" in table
+    assert "mode        QM" in text
+
+
+def test_a_report_of_many_vibrations_points_to_the_file(two_molecules) -> None:
+    many = dataclasses.replace(
+        two_molecules,
+        molecules=tuple(dataclasses.replace(entry, modes=10 * entry.modes) for entry in two_molecules.molecules),
+    )
+    text = str(many)
+    assert "270 vibrations are in report.json" in text
+    assert "mode        QM" not in text
+    assert len(text.split("\n")) < 80
+
+
+def test_many_parameters_that_are_held_are_counted(two_molecules) -> None:
+    row = dataclasses.replace(two_molecules.parameters[0], held="fixed")
+    rows = [dataclasses.replace(row, label=f"vdw.{number}.radius") for number in range(200)]
+    text = str(dataclasses.replace(two_molecules, parameters=(*two_molecules.parameters, *rows)))
+    assert "200 more are fixed" in text
+    assert "vdw.17.radius" not in text
+
+
+def test_the_minimum_is_as_far_from_the_qm_structure_as_an_independent_minimisation_finds(
+    fluoromethane_fit, report, minimum
+) -> None:
+    record = fluoromethane_fit[0].molecules[0].record
+    weights = record.masses / record.masses.sum()
+    centred = [x - weights @ x for x in (minimum, record.coordinates)]
+    rotation, _ = scipy.spatial.transform.Rotation.align_vectors(centred[1], centred[0], weights=record.masses)
+    moved = rotation.apply(centred[0]) - centred[1]
+    expected = np.sqrt(np.mean(np.sum(moved**2, axis=1)))
+    assert report.molecules[0].displacement == pytest.approx(expected, rel=1e-4)
+    assert report.molecules[0].n_negative == 0
+
+
+def test_observations_without_spread_have_no_r2() -> None:
+    observed = np.array([1.0, 1.001, 0.999, 1.0])
+    assert np.isnan(determination(observed, observed + 0.1, tolerance=0.01))
+    spread = np.array([1.0, 2.0, 3.0, 4.0])
+    fitted = np.array([1.1, 1.9, 3.2, 3.9])
+    # The squared correlation of a regression is another number; this is one minus unexplained over total.
+    assert determination(spread, fitted, tolerance=0.01) == pytest.approx(1.0 - 0.07 / 5.0)
+
+
+def test_a_field_that_is_a_saddle_says_how_many_curvatures_are_negative(examples) -> None:
+    molecule = sn2_transition_state(examples)
+    field = hessian_fit([molecule], build_force_field([molecule]), transition_state="D")
+    objective = ForceFieldObjective(field, [molecule], ["eigenmatrix_diagonal"], transition_state="D")
+    report = report_fit(objective, LeastSquaresOptimizer(maxiter=1).optimize(objective))
+    found = report.molecules[0]
+    point = stationary_point(molecule, field.with_values({row.label: row.value for row in report.parameters}))
+    assert found.n_negative == point.n_negative >= 1
+    assert found.reaction_curvature == pytest.approx(point.reaction_curvature, rel=1e-6)
+    assert "negative curvature" in str(report)

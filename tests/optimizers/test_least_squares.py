@@ -349,6 +349,14 @@ def test_accepted_point_whose_residuals_change_meaning_is_evaluated_again():
     assert result.cost == pytest.approx(0.5 * (0.01 * 3.0**2 / 1.01), rel=1e-8)
 
 
+def test_a_score_that_rose_because_its_meaning_changed_is_no_success():
+    result = LeastSquaresOptimizer().optimize(Switching(later=300.0))
+    assert result.x["x"] == pytest.approx(300.0 / 1.01, rel=1e-8)
+    assert result.final_score > result.initial_score
+    assert not result.success
+    assert "what the score means changed on the way" in result.verdict.reason
+
+
 def test_differences_are_taken_only_where_the_point_moves():
     objective = Watched(rosenbrock(derivatives="differences"))
     result = LeastSquaresOptimizer().optimize(objective)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fieldfit import FunctionObjective, LeastSquaresOptimizer, ObjectiveFunction, Parameter, Parameters, Prior
+from fieldfit import FunctionObjective, LeastSquaresOptimizer, ObjectiveFunction, Parameter, Parameters, Prior, Problem
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import ScalarObjective
 from fieldfit.validation import ReweightedObjective, bootstrap, count_residuals
@@ -167,3 +167,17 @@ def test_scalars_have_no_observations() -> None:
 def test_weights_that_cannot_be_are_refused(weights) -> None:
     with pytest.raises(SettingsError):
         ReweightedObjective(rosenbrock(), np.array(weights))
+
+
+def test_fixed_parameters_reach_the_objective_inside() -> None:
+    prepared = []
+
+    class Prepared(Watched):
+        def for_parameters(self, parameters):
+            prepared.append(parameters.n_free)
+            return self
+
+    objective = Prepared(line())
+    weighted = ReweightedObjective(objective, np.ones(80))
+    OPTIMIZER.optimize(Problem(weighted, line().parameters.fix("a")))
+    assert prepared == [1]

@@ -161,13 +161,14 @@ class ReferenceSettings:
 class FitSettings:
     """The `[fit]` table: optimizer, its limits, what computes energies, and the strength of an L2 tether to the start.
 
-    The default `ftol` ends a fit when a step lowers the score by less than a millionth of it: far below what the
-    reference data mean, and before the last digits of parameters that these hardly determine.
+    The default `ftol` ends a fit when a step lowers the score by less than a ten-millionth of it: far below what the
+    reference data mean, before the last digits of parameters that these hardly determine, and close enough for the
+    verdict on convergence, which asks for a millionth.
     """
 
     optimizer: str = _key(TEXT, "least-squares")
     engine: str = _key(TEXT, "jax")
-    ftol: float = _key(NUMBER, 1e-6)
+    ftol: float = _key(NUMBER, 1e-7)
     maxiter: int | None = _key(COUNT, None)
     regularization: float = _key(NUMBER, 0.0)
     weights: str = _key(TEXT, "default")

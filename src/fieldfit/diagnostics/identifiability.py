@@ -19,6 +19,9 @@ DETERMINED = 1e-5
 """Directions whose singular value is below this fraction of the largest count as undetermined."""
 
 
+TALL = 4
+"""Residuals per variable from which a triangular factor is worth its time."""
+
 WEAKLY_DETERMINED = 1e-3
 """Below this fraction the residuals feel a direction so little that a linear model does not reach as far as the errors
 it states."""
@@ -81,6 +84,9 @@ def identifiability(jacobian: Matrix, labels: Sequence[str]) -> Identifiability:
         Rank, singular values and directions.
     """
     norms = np.linalg.norm(jacobian, axis=0)
+    if len(jacobian) > TALL * jacobian.shape[1]:
+        # The triangular factor has the same singular values and directions.
+        jacobian = np.asarray(np.linalg.qr(jacobian, mode="r"))
     scaled = jacobian / np.where(norms > 0.0, norms, 1.0)
     rows_missing = max(0, scaled.shape[1] - scaled.shape[0])
     # Rows of zeros complete the directions without the square left factor of a full decomposition.

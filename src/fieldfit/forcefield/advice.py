@@ -226,8 +226,8 @@ class _Adviser:
         names = tuple(member.name for member in members)
         tie = _tie(members) if len(basis) == 1 else ()
         fix = () if tie else tuple(names[index] for index in _pivots(basis, members))
-        is_felt = bool(np.all(norms > 0.0))
-        text = self._text(members, fix, tie, n_open=len(basis), is_felt=is_felt)
+        effect = "almost without effect" if is_weak else "without effect"
+        text = self._text(members, fix, tie, n_open=len(basis), effect=effect if np.all(norms > 0.0) else "")
         return Combination(names, len(basis), value, is_weak, fix, tie, text)
 
     def _member(self, index: int, change: float) -> _Member:
@@ -242,16 +242,16 @@ class _Adviser:
         tie: Sequence[tuple[str, str]],
         *,
         n_open: int,
-        is_felt: bool,
+        effect: str,
     ) -> str:
-        if not is_felt:
+        if not effect:
             return f"no reference feels it: {self._fixing(fix)}, or {self._data(members)}"
         if tie:
             (follower, leader), *_ = tie
             return f"only felt together: tie {follower} to {leader}, or {self._data(members)}"
-        alone = "it is" if len(members) == 1 else "all change together" if n_open == 1 else f"{n_open} combinations are"
-        effect = "without effect" if n_open == 1 and len(members) > 1 else "open"
-        return f"{alone} {effect}{_reason(members)}: {self._fixing(fix)}, or {self._data(members)}"
+        what = "it changes" if len(members) == 1 else "all change together"
+        state = f"{what} {effect}" if n_open == 1 else f"{n_open} combinations are open"
+        return f"{state}{_reason(members)}: {self._fixing(fix)}, or {self._data(members)}"
 
     def _fixing(self, names: Sequence[str]) -> str:
         shown = [f"{name} at {self._values[name]:.4g} {self._units[name]}".rstrip() for name in names[:4]]

@@ -8,6 +8,7 @@ not determine, and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,12 @@ def report_fit(
         The report.
     """
     state: Any = result.state
+    result, found = _determined_by_data(objective, result)
     begin = result.initial_parameters if start is None else start
     initial = objective.initial_state()
     before, end = objective.at(begin.flat, initial), objective.at(result.parameters.flat, state)
     ensembles = objective.ensembles_at(result.parameters.flat, state)
     comparisons = compare(objective, (*before, *objective.ensembles_at(begin.flat, initial)), (*end, *ensembles))
-    found = _determined_by_data(objective, result)
     return FitReport(
         title=objective.force_field.name,
         success=result.success,
@@ -105,12 +106,20 @@ def _share(comparisons: Sequence[Comparison], name: str, result: OptimizationRes
     return sum(entry.score for entry in comparisons if entry.molecule == name) / result.final_score
 
 
-def _determined_by_data(objective: ForceFieldObjective, result: OptimizationResult) -> Identifiability:
-    """Return what the references alone determine: the tether of a regularized fit is no datum."""
+def _determined_by_data(
+    objective: ForceFieldObjective, result: OptimizationResult
+) -> tuple[OptimizationResult, Identifiability]:
+    """Return the result with a short Jacobian, and what the references alone determine: a tether is no datum.
+
+    Covariance, bounds and determined directions depend on J^T J only, which is that of the triangular factor of J. For
+    a hundred thousand residuals the factor is found once, instead of the singular values of J several times.
+    """
     if result.jacobian is None:
-        return result.identifiability()
+        return result, result.identifiability()
     tether = objective.term_slices().get("prior", slice(0, 0))
-    return identifiability(np.delete(result.jacobian, tether, axis=0), result.labels)
+    data: np.ndarray = np.asarray(np.linalg.qr(np.delete(result.jacobian, tether, axis=0), mode="r"))
+    short = replace(result, jacobian=np.concatenate([data, result.jacobian[tether]]))
+    return short, identifiability(data, result.labels)
 
 
 def describe_interactions(objective: ForceFieldObjective, result: OptimizationResult) -> dict[str, str]:

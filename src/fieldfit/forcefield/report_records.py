@@ -91,7 +91,7 @@ class StageRow:
         final_score: Score of the last stage's references where this one ended; NaN where it could not be evaluated.
         n_evaluations: Evaluations that it took.
         wall_time: Duration [s].
-        converged: Whether it converged.
+        converged: Whether it converged, if it has to.
         note: What else there is to say: why it was skipped or its end not used.
     """
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fieldfit.forcefield.report_records import CategoryStatistics, FitReport, MoleculeReport, ParameterRow
 from fieldfit.forcefield.transition_states import NEAR
+
+if TYPE_CHECKING:
+    from fieldfit.forcefield.report_records import CategoryStatistics, FitReport, MoleculeReport, ParameterRow
 
 MOST_MODES = 100
 """Vibrations of all molecules together that are written one by one."""

@@ -7,6 +7,10 @@
     3   least squares on the references that were asked for: relaxed geometries, wavenumbers at the minimum, ensembles;
         from several starts on request
 
+During stage 3 molecules relax from where they were at the last accepted point, and so may be led into minima that are
+not those next to the QM structures. Its end is therefore scored again with every molecule relaxed from its QM
+structure. That score counts; where it differs, the stage is begun again from there.
+
 A stage is worth its time only if it helps the last one: where the last one begins is decided by its own score, and a
 stage whose end is worse than its start is not used. The stages say so.
 
@@ -33,18 +37,29 @@ from fieldfit.forcefield.reference_data import ReferenceData
 from fieldfit.forcefield.references import REFERENCES
 from fieldfit.forcefield.report import report_fit
 from fieldfit.forcefield.report_records import Checks, FitReport, StageRow
+from fieldfit.forcefield.surrogate import scoring_result
 from fieldfit.forcefield.transition_states import ZERO_WEIGHT
+from fieldfit.objectives import AbstractObjective
+from fieldfit.objectives.surrogate import RATIO_TOLERANCE, SurrogateObjective
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
 from fieldfit.optimizers.multistart import MultiStartOptimizer
 from fieldfit.optimizers.names import make_optimizer
 from fieldfit.parameters import Parameters
 from fieldfit.problem import AbstractOptimizer, Observer, OptimizationResult, Problem
 
-AT_QM_GEOMETRY = ("eigenmatrix_diagonal", "eigenmatrix_off_diagonal", "newton_displacement")
-"""What stage 2 is fitted to, with default tolerances."""
+AT_QM_GEOMETRY = ("eigenmatrix_diagonal", "newton_displacement")
+"""What stage 2 is fitted to, with default tolerances; and to the off-diagonal eigenmatrix if stage 3 is."""
+
+OFF_DIAGONAL = "eigenmatrix_off_diagonal"
 
 PREPARATION = LeastSquaresOptimizer(ftol=1e-3)
 """What stage 2 is fitted by: its end is a start, for which three digits of the score are enough."""
+
+SAME_SCORE = 1e-3
+"""Relative difference of two scores that mean the same minima."""
+
+MOST_RETURNS = 2
+"""How often stage 3 is begun again from the QM structures."""
 
 References = ReferenceData | Mapping[str, float | None] | Sequence[str]
 
@@ -76,6 +91,7 @@ class Stage:
         wall_time: Duration [s].
         result: What the optimizer returned; None where there was none.
         note: Why it was skipped or its end not used; empty otherwise.
+        is_preparation: Whether its end is a start only, and need not have converged.
     """
 
     name: str
@@ -83,6 +99,7 @@ class Stage:
     wall_time: float
     result: OptimizationResult | None = None
     note: str = ""
+    is_preparation: bool = False
 
     @property
     def score(self) -> tuple[float, float]:
@@ -91,7 +108,7 @@ class Stage:
 
     def row(self) -> StageRow:
         """Return the stage as a line of the report."""
-        is_fine = self.result is None or self.result.success
+        is_fine = self.is_preparation or self.result is None or self.result.success
         count = 0 if self.result is None else self.result.n_evaluations
         return StageRow(self.name, self.score, self.final_score, count, self.wall_time, is_fine, self.note)
 
@@ -146,6 +163,7 @@ def fit_force_field(  # noqa: PLR0913 - the front of the whole package
     transition_state: str | None = None,
     optimizer: str | AbstractOptimizer = "least-squares",
     engine: str | AbstractEngine = "jax",
+    ratio_tol: float | None = RATIO_TOLERANCE,
     regularization: float = 0.0,
     weights: str = "default",
     n_starts: int = 1,
@@ -166,7 +184,10 @@ def fit_force_field(  # noqa: PLR0913 - the front of the whole package
         transition_state: How transition states are described, one of `transition_states.METHODS`; default: as the
             reference data say, else "zero-weight".
         optimizer: What fits the last stage: a name as `fieldfit methods` lists them, or an optimizer.
-        engine: What computes energies.
+        engine: What computes energies and scores. One without parameter derivatives gets those of the JAX engine, if
+            both agree at the start; see `surrogate`.
+        ratio_tol: How far the ratio of their scores may be from one, otherwise derivatives are differences; None: they
+            never are.
         regularization: Strength of an L2 tether to the values of the first stage, in units of the scales.
         weights: Set of tolerances for kinds that none is given for: "default" or "q2mm".
         n_starts: Starts of the last stage: the end of the one before, and points around it.
@@ -199,18 +220,20 @@ def fit_force_field(  # noqa: PLR0913 - the front of the whole package
     on_start(field, varying)
     common = {"engine": engine, "parameters": varying, "transition_state": method}
 
-    def make_objective(strength: float) -> ForceFieldObjective:
-        rest = {"regularization": strength, "weights": weights, "ensembles": ensembles, **common}
+    def make_objective(strength: float, **changes: Any) -> ForceFieldObjective:
+        rest = {"regularization": strength, "weights": weights, "ensembles": ensembles, **common, **changes}
         return ForceFieldObjective(field, molecules, references, **rest)
 
     objective = make_objective(regularization)
+    fitted: AbstractObjective = objective
+    if not objective.traits.has_derivatives:
+        fitted = SurrogateObjective(objective, make_objective(regularization, engine="jax"), ratio_tol=ratio_tol)
     multi = MultiStartOptimizer(chosen, n_starts=n_starts, seed=seed) if n_starts != 1 else chosen
     first = Stage(f"force constants: {values.method}", _score(objective, varying), time.perf_counter() - begin)
     second, best = _prepare(objective, regularization, common, first, observers=observers, tell=tell)
     tell(f"Least squares on {', '.join(objective.categories)}{f', {n_starts} starts' if n_starts > 1 else ''}")
-    result = multi.optimize(Problem(objective, best), observers=observers)
-    last = Stage(f"references: {multi.name}", result.final_score, result.wall_time, result)
-    return StagedFit((first, *second, last), varying, objective, result, chosen, make_objective)
+    lasting, result = _finish(objective, fitted, best, (multi, chosen), observers=observers, tell=tell)
+    return StagedFit((first, *second, *lasting), varying, objective, result, chosen, make_objective)
 
 
 def starting_point(
@@ -266,17 +289,47 @@ def _prepare(
     reason = _why_not_prepare(objective)
     if reason:
         return (Stage(name, first.final_score, 0.0, note=f"skipped: {reason}"),), start
-    tell(f"Least squares at the QM geometry: {', '.join(AT_QM_GEOMETRY)}")
+    kinds = (*AT_QM_GEOMETRY, *({OFF_DIAGONAL} & set(objective.categories)))
+    tell(f"Least squares at the QM geometry: {', '.join(kinds)}")
     prepared = ForceFieldObjective(
-        objective.force_field, objective.molecules, AT_QM_GEOMETRY, regularization=regularization, **common
+        objective.force_field, objective.molecules, kinds, regularization=regularization, **common
     )
     result = PREPARATION.optimize(prepared, observers=observers)
     score = _score(objective, result.parameters)
-    stage = Stage(name, score, result.wall_time, result)
-    if np.isfinite(first.final_score) and not score < first.final_score:
-        note = "not used: the references are better where it started"
-        return (Stage(name, score, result.wall_time, result, note),), start
-    return (stage,), result.parameters
+    is_worse = bool(np.isfinite(first.final_score)) and not score < first.final_score
+    note = "not used: the references are better where it started" if is_worse else ""
+    stage = Stage(name, score, result.wall_time, result, note, is_preparation=True)
+    return (stage,), start if is_worse else result.parameters
+
+
+def _finish(
+    objective: ForceFieldObjective,
+    fitted: AbstractObjective,
+    best: Parameters,
+    optimizers: tuple[AbstractOptimizer, AbstractOptimizer],
+    *,
+    observers: Sequence[Observer],
+    tell: Callable[[str], None],
+) -> tuple[tuple[Stage, ...], OptimizationResult]:
+    """Make stage 3, again from the QM structures as long as its end looks different from there; and its best result."""
+    stages: list[Stage] = []
+    results: dict[float, OptimizationResult] = {}
+    multi, chosen = optimizers
+    result, name = multi.optimize(Problem(fitted, best), observers=observers), f"references: {multi.name}"
+    while True:
+        result = scoring_result(result)
+        score = _score(objective, result.parameters)
+        is_same = score <= result.final_score * (1.0 + SAME_SCORE)
+        note = (
+            "" if is_same else f"not the score that it ended with, {result.final_score:.6g}: it left the QM structures"
+        )
+        stages.append(Stage(name, score, result.wall_time, result, note))
+        results.setdefault(np.inf if np.isnan(score) else score, result)
+        if is_same or len(stages) > MOST_RETURNS:
+            return tuple(stages), results[min(results)]
+        tell("Least squares again, from the QM structures")
+        result = chosen.optimize(Problem(fitted, result.parameters), observers=observers)
+        name = f"again: {chosen.name}"
 
 
 def _why_not_prepare(objective: ForceFieldObjective) -> str:

@@ -33,12 +33,14 @@ class ObjectiveTraits:
         is_traceable: JAX can trace it end to end.
         is_noisy: Two evaluations at one point may differ, or rounding is far above that of 64 bits, so differences and
             tests of stationarity say little.
+        derivative_source: Where derivatives come from, or why there are none, if there is more to say than "exact".
     """
 
     has_residuals: bool
     has_derivatives: bool
     is_traceable: bool = False
     is_noisy: bool = False
+    derivative_source: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,7 +124,12 @@ class SurrogateObjective(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return replace(self.scoring.traits, has_derivatives=self.gate.is_open, is_traceable=False)
+        return replace(
+            self.scoring.traits,
+            has_derivatives=self.gate.is_open,
+            is_traceable=False,
+            derivative_source=str(self.gate),
+        )
 
     @cached_property
     def gate(self) -> Gate:

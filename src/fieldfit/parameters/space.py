@@ -50,7 +50,9 @@ class ParameterSpace:
         follows = self.source >= 0
         self.multiplier = np.where(follows, factor * self.scale[self.source], 0.0)
         self.constant = np.where(follows, 0.0, parameters.flat)
-        self._followers = np.flatnonzero(follows & ~free)
+        in_order = np.argsort(np.where(follows, self.source, self.scale.size), kind="stable")
+        self._varying = in_order[: np.count_nonzero(follows)]
+        self._starts = np.searchsorted(self.source[self._varying], np.arange(self.scale.size))
         self._is_plain = bool(np.all(free))
         self.physical_lower = np.concatenate([entry.lower.ravel() for entry in parameters])
         self.physical_upper = np.concatenate([entry.upper.ravel() for entry in parameters])
@@ -80,10 +82,10 @@ class ParameterSpace:
         """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
         if self._is_plain:
             return derivatives * self.multiplier
-        result = derivatives[..., self._free] * self.multiplier[self._free]
-        for element in self._followers:
-            result[..., self.source[element]] += derivatives[..., element] * self.multiplier[element]
-        return result
+        varying = derivatives[..., self._varying]
+        varying *= self.multiplier[self._varying]
+        # Elements that one variable moves are neighbours in this order, and their derivatives are added up.
+        return varying if self._varying.size == self.size else np.add.reduceat(varying, self._starts, axis=-1)
 
     def clip(self, x: Vector) -> Vector:
         """Move a vector that rounding put outside the bounds onto them."""

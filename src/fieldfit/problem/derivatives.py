@@ -100,7 +100,10 @@ def with_differences(
 
 
 def derivative_modes(objective: AbstractObjective) -> dict[str, str]:
-    """Return term name to the derivatives in use: "exact", "forward differences" or "central differences"."""
+    """Return term name to the derivatives in use: "exact", "forward differences" or "central differences".
+
+    Where an objective says more about the source of its derivatives, that follows in brackets.
+    """
     if isinstance(objective, ObjectiveFunction):
         return {
             name if len(modes) == 1 else f"{name}.{label}": mode
@@ -108,7 +111,10 @@ def derivative_modes(objective: AbstractObjective) -> dict[str, str]:
             for modes in [derivative_modes(term)]
             for label, mode in modes.items()
         }
-    mode = f"{objective.options.method} differences" if isinstance(objective, DifferencedObjective) else "exact"
+    is_differenced = isinstance(objective, DifferencedObjective)
+    mode = f"{objective.options.method} differences" if is_differenced else "exact"
+    source = (objective.objective if is_differenced else objective).traits.derivative_source
+    mode += f" ({source})" if source else ""
     return dict.fromkeys(objective.term_slices() or ["objective"], mode)
 
 

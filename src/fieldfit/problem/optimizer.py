@@ -28,6 +28,9 @@ from fieldfit.problem.result import OptimizationResult
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict, judge
 
+ROUNDING = 1e-9
+"""Part of a score that says nothing."""
+
 LISTED_FAILURES = 5
 """Failures that a result quotes in full; of the rest it says how many there were."""
 
@@ -226,6 +229,9 @@ def _judge_best(problem: VectorProblem, recorder: Recorder, start: Evaluation) -
         reason = f"differences of {x.size} variables would take too many evaluations"
         return best, Verdict("unverified", np.nan, reason, n_evaluations)
     verdict = judge(problem, x, best, start.cost)
+    if best.cost > start.cost * (1.0 + ROUNDING):
+        reason = f"what the score means changed on the way, and it rose from {start.score:.6g} to {best.score:.6g}"
+        verdict = replace(verdict, word="not converged", reason=reason)
     return best, replace(verdict, n_evaluations=verdict.n_evaluations + n_evaluations)
 
 

@@ -60,6 +60,9 @@ DAMPINGS = (1e-2, 1e-4, 1e-6, 1e-8)
 UNFELT = 1e-8
 """Of the length of the residuals: if all variables together contribute less, the point lies on a plateau."""
 
+TALL = 4
+"""Residuals per variable from which a triangular factor is worth its time."""
+
 MOST_PRODUCTS = 50
 """Products with the Hessian of a scalar: each costs a gradient."""
 
@@ -290,6 +293,10 @@ def _gradient(best: Evaluation) -> Vector:
 
 
 def _squares(best: Evaluation) -> tuple[Vector, Matrix]:
+    """Return residuals and Jacobian; of many residuals the part that the variables reach, in few components."""
     if best.residuals is None or best.jacobian is None:
         return np.zeros(0), np.zeros((0, 0))
-    return best.residuals, best.jacobian
+    if len(best.jacobian) < TALL * best.jacobian.shape[1]:
+        return best.residuals, best.jacobian
+    Q, R = np.linalg.qr(best.jacobian)
+    return Q.T @ best.residuals, R

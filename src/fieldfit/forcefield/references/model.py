@@ -12,20 +12,22 @@ When a molecule does not relax
 ------------------------------
 Far from the answer a force field may have no minimum near the QM structure: constants of zero leave a torsion free, a
 strained start falls into another minimum. A relaxation counts only if it ends in a minimum that has the molecule's
-bonds, no new contacts, and lies near the QM structure (`strayed`). Otherwise the molecule is *displaced*: its geometry
-is predicted to first order from the QM structure, by one step of Newton's method with the QM Hessian,
+bonds, no new contacts and its torsions to `TURNED`, and lies near the QM structure (`strayed`). Otherwise the molecule
+is *displaced*: its geometry is predicted to first order from the QM structure, by one step of Newton's method with the
+QM Hessian,
 
     s = - sum_k  v_k (v_k . g) / lambda_k,      q = q_QM + b . s,
 
 v_k and lambda_k the QM modes and floored eigenvalues without imaginary ones, g the force field's gradient there; and
 its wavenumbers by the diagonal of the eigenmatrix. Both agree with the relaxed values to first order, and they exist
-for all parameters and are smooth. A displaced molecule stays so during trial steps; when a point is accepted, its
-relaxation is tried again, and after `MOST_FAILURES` failures no more. What is displaced at the end is reported by name.
+for all parameters and are smooth. A displaced molecule stays so during trial steps. When a point is accepted, its
+relaxation is tried again, and counts from then on if it ends within `NEAR_PREDICTED` of the prediction, so that scores
+do not jump; after `MOST_FAILURES` failures it is tried no more. What is displaced at the end is reported by name.
 
 Modes of the force field are paired with QM modes by overlap. The pairing is kept between accepted points: modes of a
 trial point are recognised by their overlap with the modes of the last accepted one, so that wavenumbers which cross
-keep their partners and residuals stay smooth. Where another pairing has become the better one, `next_state` takes it
-up.
+keep their partners and residuals stay smooth. Where another pairing has become better by more than `REPAIRED`,
+`next_state` takes it up.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from fieldfit.forcefield.eigenmatrix import FLOOR, Eigenmatrix, EigenmatrixTarge
 from fieldfit.forcefield.engines.engine import AbstractSystem
 from fieldfit.forcefield.engines.evaluated_geometry import fix_geometry
 from fieldfit.forcefield.engines.jax_programs import internal_values
+from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.molecule import Molecule, name_atoms
 from fieldfit.forcefield.relaxation import GRADIENT_TOLERANCE, RelaxedGeometry, relax
 from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
@@ -54,7 +57,7 @@ from fieldfit.forcefield.transition_states import (
     invert_curvature,
     takes_every_mode,
 )
-from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes
+from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes, pairing_agreement
 from fieldfit.typing import Matrix, Vector
 
 SAME_WAVENUMBER = 1e-3
@@ -66,11 +69,23 @@ LARGEST_PREDICTED_MOVE = 0.2
 LARGEST_DEVIATION = 1.0
 """A minimum further than this from the QM structure, root mean square over the atoms [A], is another one."""
 
+NEARLY_STRAIGHT = 150.0
+"""Angle [deg] beyond which torsions about its bonds turn freely."""
+
 STRETCHED = 1.4
 """Ratio to its length at the QM structure beyond which, or below whose inverse, a bond is not the same bond."""
 
 CONTACT = 0.6
 """Ratio to their distance at the QM structure below which two atoms that are not bonded have come into contact."""
+
+TURNED = 45.0
+"""A torsion that differs more than this from its QM value [deg] has gone over to another minimum."""
+
+NEAR_PREDICTED = 0.2
+"""Root mean square displacement of atoms [A] between a minimum and its prediction that agree."""
+
+REPAIRED = 0.1
+"""Sum of squared overlaps by which a pairing has to be better to replace another."""
 
 MOST_FAILURES = 3
 """Failed relaxations after which a molecule stays displaced."""
@@ -153,6 +168,14 @@ class QMTarget:
     def eigenmatrix(self) -> EigenmatrixTarget:
         """Elements of the eigenmatrix and what they should be."""
         return EigenmatrixTarget(self.qm_modes, self.masses, floor=self.floor, with_imaginary=self._with_imaginary)
+
+    @cached_property
+    def stiff_torsions(self) -> Int[np.ndarray, "n 4"]:
+        """Torsions that say something of the structure: without those across a nearly straight angle."""
+        torsions = np.array(self.internal_coordinates.torsions, dtype=int).reshape(-1, 4)
+        x = self.molecule.record.coordinates
+        angles = [internal_values("angle", x, torsions[:, part])[0] for part in (slice(0, 3), slice(1, 4))]
+        return torsions[np.max(angles, axis=0, initial=0.0) < NEARLY_STRAIGHT * DEGREE]
 
     @cached_property
     def newton_map(self) -> Matrix:
@@ -245,6 +268,13 @@ class MoleculeModel:
         if np.min(ratios, initial=np.inf) < CONTACT:
             pair = np.unravel_index(np.argmin(ratios), ratios.shape)
             return f"{name_atoms(self.molecule, map(int, pair))} come as near as {np.min(ratios):.2f} of their distance"
+        torsions = self.target.stiff_torsions
+        turns = np.abs(_turned(x, torsions) - _turned(reference, torsions)) / DEGREE
+        turns = np.minimum(turns, 360.0 - turns)
+        if np.max(turns, initial=0.0) > TURNED:
+            worst = int(np.argmax(turns))
+            atoms = name_atoms(self.molecule, torsions[worst].tolist())
+            return f"the torsion {atoms} has turned by {turns[worst]:.0f} deg"
         deviation = _deviation(x, reference)
         return f"it lies {deviation:.2f} A from the QM structure" if deviation > LARGEST_DEVIATION else ""
 
@@ -383,9 +413,14 @@ class MoleculeEvaluation:
         if "pairing" not in self.__dict__:
             return False
         frequencies = self.modes.frequencies
-        return bool(
-            np.max(np.abs(frequencies[self.pairing] - frequencies[self.best_pairing]), initial=0.0) > SAME_WAVENUMBER
+        changes = np.abs(frequencies[self.pairing] - frequencies[self.best_pairing])
+        if np.max(changes, initial=0.0) <= SAME_WAVENUMBER:
+            return False
+        found, best = (
+            np.sum(pairing_agreement(self.model.qm_modes, self.modes_in_qm_frame, pairing))
+            for pairing in (self.pairing, self.best_pairing)
         )
+        return bool(best > found + REPAIRED)
 
     def next_state(self) -> MoleculeState:
         """Return where to start from if this evaluation is accepted."""
@@ -421,7 +456,8 @@ class MoleculeEvaluation:
             return replace(start, n_failures=old.n_failures + 1)
         if old.n_failures >= MOST_FAILURES or self.trouble:
             return start
-        return replace(start, is_displaced=False)
+        predicted = x + self._displacement.reshape(-1, 3)
+        return replace(start, is_displaced=_deviation(self._relaxed.x, predicted) > NEAR_PREDICTED)
 
     @cached_property
     def _relaxed(self) -> RelaxedGeometry:
@@ -452,6 +488,10 @@ class MoleculeEvaluation:
 
 def _distances(x: Matrix) -> Matrix:
     return np.linalg.norm(x[:, None] - x[None, :], axis=-1)
+
+
+def _turned(x: Matrix, torsions: Int[np.ndarray, "n 4"]) -> Vector:
+    return internal_values("dihedral", x, torsions)[0]
 
 
 def _deviation(x: Matrix, reference: Matrix) -> float:
