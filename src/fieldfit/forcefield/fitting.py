@@ -3,7 +3,7 @@
 The score is sum ((predicted - observed) / tolerance)^2 over all references of all molecules and ensembles. The report
 is computed by the same code from the same evaluation.
 
-Derivatives are made for the parameters that vary and those tied to them; the columns of all others are zero.
+Derivatives are made for the parameters that vary and those tied to them.
 """
 
 from __future__ import annotations
@@ -233,11 +233,13 @@ class ForceFieldObjective(AbstractObjective):
             return Evaluation(np.nan, state=state, failure=str(error))
         if self._prior is not None:
             residuals.append(self._prior.residuals(values))
-            jacobian = None if jacobian is None else np.concatenate([jacobian, self._prior.jacobian])
+            if jacobian is not None:
+                jacobian = np.concatenate([jacobian, self._prior.jacobian[:, self._columns]])
         news = [entry.news(after) for entry, after in zip(evaluations, following, strict=True)]
         return evaluation_from_residuals(
             np.concatenate(residuals),
             jacobian,
+            columns=self._columns,
             state=following,
             is_stale=any(entry.is_stale for entry in news),
             note="; ".join(entry.note for entry in news if entry.note),
@@ -254,12 +256,13 @@ class ForceFieldObjective(AbstractObjective):
         return slices
 
     def _jacobian(self, evaluations: Sequence[Any]) -> np.ndarray:
-        found = np.zeros((sum(block.observed.size for block in self.blocks), self._factors.size))
-        start, factors = 0, self._factors[self._columns]
+        found = np.empty((sum(block.observed.size for block in self.blocks), self._columns.size))
+        start = 0
         for block in self.blocks:
             stop = start + block.observed.size
-            found[start:stop, self._columns] = block.jacobian(evaluations[block.subject]) * factors
+            found[start:stop] = block.jacobian(evaluations[block.subject])
             start = stop
+        found *= self._factors[self._columns]
         return found
 
     def _whole_blocks(self, tolerances: Mapping[str, float]) -> Iterable[ReferenceBlock]:

@@ -57,6 +57,8 @@ class Evaluation:
         note: News for the progress display, such as a pairing that changed; empty if none.
         failure: Why it could not be evaluated; None if it could.
         n_differences: Further evaluations that were made for differences.
+        columns: Elements of the parameters that derivatives are with respect to, by index, ascending; None: all. Those
+            that vary have to be among them; see `AbstractObjective.for_parameters`.
     """
 
     cost: float
@@ -68,6 +70,7 @@ class Evaluation:
     note: str = ""
     failure: str | None = None
     n_differences: int = 0
+    columns: np.ndarray | None = None
 
     @property
     def score(self) -> float:
@@ -132,7 +135,7 @@ class AbstractObjective(ABC):
             derivatives: Whether Jacobian or gradient are wanted too.
 
         Returns:
-            The evaluation; derivatives are with respect to all elements.
+            The evaluation; derivatives are with respect to all elements, or those in its `columns`.
 
         Raises:
             EvaluationError: It cannot be evaluated there.
@@ -145,8 +148,8 @@ class AbstractObjective(ABC):
     def for_parameters(self, parameters: Parameters) -> AbstractObjective:
         """Return the objective for its parameters with other starts, bounds, fixed marks and ties.
 
-        An objective whose derivatives cost something for each parameter leaves out those that do not vary: their
-        columns are zero. By default there is nothing to prepare.
+        An objective whose derivatives cost something for each parameter leaves out those that do not vary and says so
+        in `Evaluation.columns`. By default there is nothing to prepare.
 
         Args:
             parameters: Those of `parameters`, in the same order.
@@ -240,11 +243,11 @@ class ObjectiveFunction(AbstractObjective):
         if rest["failure"]:
             return Evaluation(np.nan, **rest)
         if not self.traits.has_residuals:
-            gradients = self._spread({name: part.gradient for name, part in parts.items()})
+            gradients = self._spread({name: (part.gradient, part.columns) for name, part in parts.items()})
             gradient = None if gradients is None else np.sum(gradients, axis=0)
             return Evaluation(sum(part.cost for part in parts.values()), gradient=gradient, **rest)
         residuals = np.concatenate([part.residuals for part in parts.values() if part.residuals is not None])
-        blocks = self._spread({name: part.jacobian for name, part in parts.items()})
+        blocks = self._spread({name: (part.jacobian, part.columns) for name, part in parts.items()})
         jacobian = None if blocks is None else np.concatenate(blocks)
         return evaluation_from_residuals(residuals, jacobian, **rest)
 
@@ -263,14 +266,17 @@ class ObjectiveFunction(AbstractObjective):
         parts = [term.traced(values[self._columns[name]]) for name, term in self._terms.items()]
         return jnp.concatenate(parts) if self.traits.has_residuals else sum(parts)
 
-    def _spread(self, derivatives: Mapping[str, np.ndarray | None]) -> list[np.ndarray] | None:
+    def _spread(
+        self, derivatives: Mapping[str, tuple[np.ndarray | None, np.ndarray | None]]
+    ) -> list[np.ndarray] | None:
         """Put the columns of every term where they belong among all parameters; None if a term has no derivatives."""
         result = []
-        for name, own in derivatives.items():
+        for name, (own, columns) in derivatives.items():
             if own is None:
                 return None
+            places = self._columns[name]
             spread = np.zeros((*own.shape[:-1], self._parameters.size))
-            spread[..., self._columns[name]] = own
+            spread[..., places if columns is None else places[columns]] = own
             result.append(spread)
         return result
 

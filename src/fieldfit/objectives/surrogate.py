@@ -180,6 +180,7 @@ def _joined(scored: Evaluation, lent: Evaluation) -> Evaluation:
         "is_stale": scored.is_stale or lent.is_stale,
         "note": "; ".join(dict.fromkeys(note for note in (scored.note, lent.note) if note)),
         "n_differences": scored.n_differences + lent.n_differences,
+        "columns": lent.columns,
     }
     if lent.failure or not lent.is_finite:
         reason = lent.failure or "they are not finite"

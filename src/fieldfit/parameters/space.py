@@ -78,12 +78,19 @@ class ParameterSpace:
         """Return the x of a flat physical vector of all elements."""
         return physical[self._free] / self.scale
 
-    def chain(self, derivatives: Float[np.ndarray, "... elements"]) -> Float[np.ndarray, "... n"]:
-        """Turn derivatives with respect to all physical elements into derivatives with respect to x."""
-        if self._is_plain:
-            return derivatives * self.multiplier
-        varying = derivatives[..., self._varying]
-        varying *= self.multiplier[self._varying]
+    def chain(
+        self, derivatives: Float[np.ndarray, "... elements"], columns: np.ndarray | None = None
+    ) -> Float[np.ndarray, "... n"]:
+        """Turn derivatives with respect to physical elements into derivatives with respect to x.
+
+        Args:
+            derivatives: One column per element.
+            columns: Which elements, by index, ascending; all that vary are among them. None: all elements.
+        """
+        places = self._varying if columns is None else np.searchsorted(columns, self._varying)
+        is_whole = places.size == derivatives.shape[-1] and bool(np.all(places[1:] > places[:-1]))
+        varying = derivatives if is_whole else derivatives[..., places]
+        varying = varying * self.multiplier[self._varying]
         # Elements that one variable moves are neighbours in this order, and their derivatives are added up.
         return varying if self._varying.size == self.size else np.add.reduceat(varying, self._starts, axis=-1)
 

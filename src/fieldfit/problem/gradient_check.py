@@ -159,7 +159,7 @@ class _TermCheck:
             )
         outputs = np.atleast_1d(found.cost if found.residuals is None else found.residuals)
         spread = np.zeros((outputs.size, self._space.parameters.size))
-        spread[:, self._elements] = derivatives
+        spread[:, self._elements if found.columns is None else self._elements[found.columns]] = derivatives
         return outputs, self._space.chain(spread)
 
     def _differences(self, variables: list[int], *, factor: float = 1.0) -> dict[int, Difference]:

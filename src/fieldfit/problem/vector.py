@@ -106,8 +106,8 @@ class VectorProblem:
             return replace(found, cost=np.nan, failure=found.failure or self._describe_not_finite(x, found))
         if not derivatives or found.gradient is None:
             return found
-        jacobian = None if found.jacobian is None else self.space.chain(found.jacobian)
-        return found.chained(jacobian, self.space.chain(found.gradient))
+        jacobian = None if found.jacobian is None else self.space.chain(found.jacobian, found.columns)
+        return found.chained(jacobian, self.space.chain(found.gradient, found.columns))
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
         """Return the second derivatives of the cost, shape (n, n).

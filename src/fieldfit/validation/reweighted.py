@@ -74,6 +74,7 @@ class ReweightedObjective(AbstractObjective):
             note=found.note,
             failure=found.failure,
             n_differences=found.n_differences,
+            columns=found.columns,
         )
 
     def term_slices(self) -> Mapping[str, slice]:

@@ -145,7 +145,9 @@ class ObjectiveFunction(AbstractObjective):
         found = self._evaluated(param_vector, derivatives=True)
         if found.gradient is None:
             raise EvaluationError(f"The objective cannot be evaluated: {found.failure}. Give other values.")
-        return 2.0 * found.gradient
+        slopes = np.zeros(self.parameters.size)
+        slopes[slice(None) if found.columns is None else found.columns] = 2.0 * found.gradient
+        return slopes
 
     def reset(self) -> None:
         """Forget the evaluations so far."""
