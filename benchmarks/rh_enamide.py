@@ -11,6 +11,8 @@ PART is one of
     classic         the classic observables with the weights "q2mm", all that acts of the 182 parameters that were
                     active in published fits, from five starts; and with valence parameters only
     frequency       wavenumbers only, with the classic weight 0.001
+    stationary      Newton's method with second derivatives by differences of gradients, from the stored force field
+                    of the best fit with tolerances: how far its end is from a stationary point
     leave-one-out   default tolerances, without each structure in turn
     derivatives     the Jacobian against central differences, time of one evaluation, equal bits
     cold            one fit with default tolerances in a fresh process: wall time from its start, memory
@@ -64,6 +66,7 @@ from fieldfit.forcefield import (  # noqa: E402
 from fieldfit.forcefield.cross_validation import leave_molecules_out  # noqa: E402
 from fieldfit.forcefield.references import REFERENCES  # noqa: E402
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer  # noqa: E402
+from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer  # noqa: E402
 from fieldfit.problem.optimizer import versions  # noqa: E402
 from fieldfit.tables import write_table  # noqa: E402
 
@@ -297,13 +300,39 @@ def frequency(training, options):
     return rows
 
 
+def stationary(training, options):
+    """Go on from the best stored force field with second derivatives, which flat valleys need."""
+    paths = options.fields.glob("tolerances-*.toml") if options.fields else ()
+    scored = {path: figures(training, ForceField.read(path), references=ROBUST)["score"] for path in sorted(paths)}
+    if not scored:
+        sys.exit("The part stationary goes on from stored force fields: run tolerances first, with the same --fields.")
+    field = ForceField.read(min(scored, key=lambda path: scored[path]))
+    parameters = training.parameters(field)
+    objective = ForceFieldObjective(field, training.molecules, ROBUST, parameters=parameters)
+    begin = time.perf_counter()
+    result = TrustRegionOptimizer(ftol=1e-9, maxiter=12).optimize(objective)
+    row = {"name": "Newton", "n_free": parameters.n_free, "wall time": time.perf_counter() - begin}
+    row |= {"success": result.success, "message": result.message, "optimality": result.optimality}
+    row |= {"iterations": result.n_iterations, "evaluations": result.n_evaluations}
+    row["at the start"] = {"score": result.initial_score}
+    fitted = field.with_values(result.x)
+    fitted.write(options.fields / "stationary.toml")
+    row |= figures(training, fitted, references=ROBUST)
+    show([row])
+    print(f"{result.message}; verdict {result.verdict.word}, optimality {result.optimality:.1e}")
+    return [row]
+
+
 def leave_one_out(training, options):
     field = training.start("published")
     chosen = {"parameters": training.parameters(field), "optimizer": QUICK}
     full = fit_force_field(training.molecules, field, ROBUST, **chosen)
     found = leave_molecules_out(training.molecules, field, ROBUST, full=full, **chosen)
     print(found)
-    return [{"name": row.name, "without": row.without, "with": row.full, "held": row.held} for row in found.rows]
+    return [
+        {"name": row.name, "without": dict(row.figures), "with": dict(row.reference), "held": row.held}
+        for row in found.rows
+    ]
 
 
 def derivatives(training, options):
@@ -362,6 +391,7 @@ PARTS = {
     "poor-starts": poor_starts,
     "classic": classic,
     "frequency": frequency,
+    "stationary": stationary,
     "leave-one-out": leave_one_out,
     "derivatives": derivatives,
     "cold": cold,

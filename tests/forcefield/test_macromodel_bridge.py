@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fieldfit.errors import FileFormatError, ForceFieldError, MoleculeError
+from fieldfit.errors import FileFormatError, ForceFieldError, MoleculeError, SettingsError
 from fieldfit.forcefield.assignment import assign
 from fieldfit.forcefield.formats.mm3_fld import parse_fld, read_fld
 from fieldfit.forcefield.formats.mm3_matching import TypedGraph
@@ -340,6 +340,30 @@ def test_torsions_of_zeros_get_rows_on_request():
     acting = [atoms for label, atoms in molecule.assignments if label.startswith("torsion.")]
     assert acting == [(0, 1, 2, 3)] * 3
     assert torsions_of(force_field_from_print_outs([peroxide()], PEROXIDE_FLD)[1]) == {}
+
+
+def straightened(print_out):
+    """The same print-out with its fourth atom in line with the two oxygens."""
+    first, second = (np.array(print_out.atoms[index].position) for index in (1, 2))
+    beyond = tuple((second + 0.95 * (second - first) / np.linalg.norm(second - first)).tolist())
+    atoms = (*print_out.atoms[:3], dataclasses.replace(print_out.atoms[3], position=beyond))
+    return dataclasses.replace(print_out, atoms=atoms)
+
+
+def test_torsions_of_zeros_across_a_straight_angle_get_no_rows():
+    # In the second structure the torsion is undefined, and the line acts in both.
+    both = [peroxide(), dataclasses.replace(straightened(peroxide()), name="straight")]
+    molecules, force_field = force_field_from_print_outs(both, PEROXIDE_FLD, zero_torsions_of="OPT")
+    assert torsions_of(force_field) == {}
+    for molecule in molecules:
+        assert not [label for label, _ in molecule.assignments or () if label.startswith("torsion.")]
+    kept = force_field_from_print_outs(both, PEROXIDE_FLD, zero_torsions_of="OPT", linear_torsions="keep")[1]
+    assert len(torsions_of(kept)) == 3
+
+
+def test_another_way_with_linear_torsions_is_refused():
+    with pytest.raises(SettingsError, match="way with linear torsions"):
+        force_field_from_print_outs([WATER], FLD, linear_torsions="switch")
 
 
 def test_a_torsion_that_is_printed_keeps_its_general_row():
