@@ -24,7 +24,9 @@ def test_every_start_ends_at_the_same_parameters(molecules, case) -> None:
     assert [entry.verdict for entry in rows] == len(rows) * ["converged"]
     assert len({entry.start for entry in rows}) == 3
     assert max(entry.distance for entry in rows) < small_molecules.SAME
-    assert not any(entry.displaced for entry in rows)
+    # The eclipsed transition state is no minimum of a force field that has the staggered minimum as well.
+    displaced = (molecules[case][1].name,) if case == "ethane GS + TS" else ()
+    assert {entry.displaced for entry in rows} == {displaced}
 
 
 def test_a_crude_start_is_off_by_up_to_five_per_cent(molecules) -> None:
