@@ -353,7 +353,8 @@ def derivatives(training, options):
         step[index] = 1e-3 * scales[index]
         ends = [objective.evaluate(values + part * step, state, derivatives=False).residuals for part in (-2, -1, 1, 2)]
         slope = (ends[0] - 8.0 * ends[1] + 8.0 * ends[2] - ends[3]) / (12.0 * step[index])
-        errors.append(float(np.linalg.norm(slope - found.jacobian[:, index]) / np.linalg.norm(slope)))
+        column = found.jacobian[:, np.searchsorted(found.columns, index)]
+        errors.append(float(np.linalg.norm(slope - column) / np.linalg.norm(slope)))
     moved = values.copy()
     moved[parameters.is_free] *= 1.0 + 0.001 * rng.standard_normal(parameters.n_free)
     times = []

@@ -264,7 +264,7 @@ def test_another_force_field_file_is_refused(print_outs, shared_data, molecules_
 
 @pytest.fixture(scope="module")
 def with_zero_torsions(print_outs, fld):
-    return force_field_from_print_outs(print_outs[:2], fld, zero_torsions_of="OPT")
+    return force_field_from_print_outs(print_outs[:2], fld, zero_torsions_of="OPT", linear_torsions="keep")
 
 
 def test_rows_of_torsions_of_zeros_leave_all_others_as_they_are(print_outs, fld, with_zero_torsions):
@@ -279,6 +279,17 @@ def test_rows_of_torsions_of_zeros_leave_all_others_as_they_are(print_outs, fld,
         assert set(other.assignments) < set(molecule.assignments)
         labels = {label for label, _ in set(molecule.assignments) - set(other.assignments)}
         assert labels <= {row.label for row in new}
+
+
+def test_torsions_across_trans_ligands_of_rhodium_are_left_out(print_outs, fld, with_zero_torsions):
+    _, force_field = force_field_from_print_outs(print_outs[:2], fld, zero_torsions_of="OPT")
+    kept = {row.label for row in force_field.rows}
+    # Lines 1890 to 1893 are those about the bonds of rhodium to its neighbours, three constants each.
+    left_out = {row.label.partition("#")[2].partition("/")[0] for row in with_zero_torsions[1].rows} - {
+        label.partition("#")[2].partition("/")[0] for label in kept
+    }
+    assert left_out == {"1890", "1891", "1892", "1893"}
+    assert len(with_zero_torsions[1].rows) - len(kept) == 12
 
 
 def test_every_point_of_the_parameters_can_be_written(with_zero_torsions, fld, tmp_path):

@@ -113,10 +113,10 @@ def water():
 def test_gradient_and_hessian_are_those_of_automatic_differentiation(water) -> None:
     system, x, p = water
     with jax.enable_x64(True):
-        padded, parameters = system._pad_atoms(x), system._pad_parameters(p)
+        padded, parameters = system._pad_atoms(x), system.pad_parameters(p)
 
         def energy(y):
-            return jax_programs.total_energy.__wrapped__(system._groups, y.reshape(padded.shape), parameters)
+            return jax_programs.total_energy.__wrapped__(system.groups, y.reshape(padded.shape), parameters)
 
         gradient = np.asarray(jax.grad(energy)(padded.ravel()))[: x.size]
         hessian = np.asarray(jax.jit(jax.hessian(energy))(padded.ravel()))[: x.size, : x.size]
