@@ -175,3 +175,11 @@ def test_another_engine_scores_with_the_derivatives_of_the_jax_engine(molecule, 
     assert scored.result.final_score == pytest.approx(fit.result.final_score, rel=1e-5)
     assert scored.objective.traits.has_derivatives is False
     assert "converged" in str(scored.report())
+
+
+def test_what_a_method_for_transition_states_allows_does_not_depend_on_the_start(examples) -> None:
+    molecule = sn2_transition_state(examples)
+    field = build_force_field([molecule])
+    for method in ("hessian-fit", "given"):
+        _, varying = starting_point([molecule], field, None, StartingValues(method), transition_state="D")
+        assert varying["bond.C-F.k"].lower == -np.inf

@@ -269,9 +269,7 @@ def starting_point(
         parameters=parameters.fix(*start.keep),
         transition_state=transition_state,
     )
-    varying = parameters
-    if start.method != "given":
-        varying = target_parameters(molecules, field, parameters, transition_state)
+    varying = target_parameters(molecules, field, parameters, transition_state)
     return estimated, varying.replace(estimated.parameters.values).fix(*start.then_fix)
 
 
