@@ -337,7 +337,7 @@ def _figures(objective: ForceFieldObjective, result: OptimizationResult) -> str:
         found = report_fit(objective, result).molecules[0]
         at_minimum = np.sort(end.modes.frequencies)
     except EvaluationError as error:
-        return str(error)
+        return f"{'-':>9s} {'-':>9s} {_rms(there - qm):9.2f} {error}"
     figures = (found.frequency_rmsd, _rms(at_minimum - qm), _rms(there - qm))
     return "{:9.2f} {:9.2f} {:9.2f}".format(*figures) + f" {found.bond_largest:8.4f} {found.angle_largest:8.3f}"
 
