@@ -192,6 +192,11 @@ def _impropers_by_types(molecule: Molecule, force_field: ForceField) -> list[_Us
     return uses
 
 
+def acting(molecule: Molecule, force_field: ForceField) -> set[int]:
+    """Return the indices of the parameters of a force field that act in a molecule."""
+    return {int(index) for terms in assign(molecule, force_field) for index in np.unique(terms.pointers)}
+
+
 class _Builder:
     """Collects the terms of a molecule, form by form."""
 

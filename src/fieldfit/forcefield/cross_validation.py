@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from fieldfit.execution import ExecutorChoice
-from fieldfit.forcefield.assignment import assign
+from fieldfit.forcefield.assignment import acting
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.molecule import Molecule
@@ -119,11 +117,6 @@ def only_in(
     known = {leaders.get(names[index], names[index]) for index in elsewhere}
     free = [name for name, is_free in zip(parameters.names, parameters.is_free, strict=True) if is_free]
     return tuple(name for name in free if name not in known)
-
-
-def acting(molecule: Molecule, force_field: ForceField) -> set[int]:
-    """Return the indices of the parameters of a force field that act in a molecule."""
-    return {int(index) for terms in assign(molecule, force_field) for index in np.unique(terms.pointers)}
 
 
 def _ensembles_without(left_out: str, options: dict[str, Any]) -> dict[str, Any]:

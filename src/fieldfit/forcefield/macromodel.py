@@ -50,6 +50,7 @@ from fieldfit.forcefield.nonbonded import Nonbonded
 from fieldfit.forcefield.readers.macromodel_mmo import PrintOut
 from fieldfit.forcefield.readers.structure import GEOMETRY_TOLERANCE, Structure, molecule_from_structure
 from fieldfit.forcefield.row import Row
+from fieldfit.forcefield.topology import crosses_straight_angle
 from fieldfit.parameters import Parameter, Parameters, Tie
 from fieldfit.registry import unknown_name
 from fieldfit.typing import FilePath
@@ -61,10 +62,6 @@ DIELECTRIC = "Molecular dielectric constant"
 
 LINEAR_TORSIONS = ("omit", "keep")
 """What can be done about torsions across nearly straight angles."""
-
-NEARLY_STRAIGHT = 150.0
-"""Angle [deg] beyond which a torsion says little and its derivatives grow like 1 / sin; ligands of a square-planar or
-octahedral metal are at about 90 or above 160 degrees."""
 
 NOT_IN_ROWS = ("moment", "angle", "charge")
 """Numbers that no row stands for: moments act through charges, the others have no effect."""
@@ -123,14 +120,8 @@ def force_field_from_print_outs(
 
 def _across_straight_angles(print_out: PrintOut, uses: Sequence[Use]) -> set[str]:
     """Return the labels of torsions without a constant that act across a nearly straight angle of a structure."""
-    zeros = [use for use in uses if use.row.kind == "torsion" and not use.row.values["k"]]
-    x, atoms = print_out.coordinates, np.array([use.atoms for use in zeros], dtype=int).reshape(-1, 4)
-    largest = np.zeros(len(zeros))
-    for i, j, k in ((0, 1, 2), (1, 2, 3)):
-        u, v = (x[atoms[:, end]] - x[atoms[:, j]] for end in (i, k))
-        cosine = np.sum(u * v, axis=1) / np.sqrt(np.sum(u**2, axis=1) * np.sum(v**2, axis=1))
-        largest = np.maximum(largest, np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
-    return {use.row.label for use, angle in zip(zeros, largest, strict=True) if angle > NEARLY_STRAIGHT}
+    zeros = (use for use in uses if use.row.kind == "torsion" and not use.row.values["k"])
+    return {use.row.label for use in zeros if crosses_straight_angle(print_out.coordinates, use.atoms)}
 
 
 def with_record(molecule: Molecule, record: QMRecord, *, tolerance: float = GEOMETRY_TOLERANCE) -> Molecule:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fieldfit.diagnostics import Identifiability, identifiability
 from fieldfit.forcefield.advice import advise
-from fieldfit.forcefield.assignment import SWITCHED_TORSION, assign
+from fieldfit.forcefield.assignment import SWITCHED_TORSION, acting
 from fieldfit.forcefield.fitting import ForceFieldObjective
 from fieldfit.forcefield.report_records import Checks, FitReport, ParameterRow, StageRow
 from fieldfit.forcefield.report_statistics import (
@@ -141,12 +141,7 @@ def describe_interactions(objective: ForceFieldObjective, result: OptimizationRe
 def _unused(objective: ForceFieldObjective) -> dict[str, str]:
     """Name the rows that act nowhere in the molecules."""
     field = objective.force_field
-    used = {
-        int(pointer)
-        for molecule in objective.molecules
-        for terms in assign(molecule, field)
-        for pointer in np.unique(terms.pointers)
-    }
+    used = set().union(*(acting(molecule, field) for molecule in objective.molecules))
     index = {name: number for number, name in enumerate(field.parameter_names)}
     idle = [row.label for row in field.rows if not used & {index[name] for name in row.parameter_names}]
     if not idle:

@@ -24,7 +24,7 @@ from fieldfit.forcefield.report_records import (
     ObservationBlock,
 )
 from fieldfit.forcefield.transition_states import NEGLIGIBLE, curvatures
-from fieldfit.forcefield.vibrations import align, normal_modes, subspace_overlaps
+from fieldfit.forcefield.vibrations import displacement, normal_modes, subspace_overlaps
 from fieldfit.typing import Vector
 
 NO_SPREAD = 0.1
@@ -247,7 +247,7 @@ def describe_molecule(
         bond_largest=float(np.max(np.abs(bonds), initial=0.0)),
         angle_rmsd=root_mean_square(angles),
         angle_largest=float(np.max(np.abs(angles), initial=0.0)),
-        displacement=_displacement(end),
+        displacement=displacement(end.minimum.x, model.molecule.record.coordinates, model.masses),
         **common,
     )
 
@@ -290,12 +290,6 @@ def _modes(start: MoleculeEvaluation | None, end: MoleculeEvaluation, fitted: Ve
 def _start_frequencies(start: MoleculeEvaluation | None, size: int) -> Vector:
     found = None if start is None else _attempt(lambda: start.modes.frequencies[start.pairing])
     return np.full(size, np.nan) if found is None else found
-
-
-def _displacement(evaluation: MoleculeEvaluation) -> float:
-    record = evaluation.model.molecule.record
-    _, aligned = align(evaluation.minimum.x, record.coordinates, record.masses)
-    return float(np.sqrt(np.mean(np.sum((aligned - record.coordinates) ** 2, axis=1))))
 
 
 def _deviation(category: str, evaluation: MoleculeEvaluation) -> Vector:

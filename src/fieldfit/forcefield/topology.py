@@ -25,6 +25,10 @@ BOND_TOLERANCE = 1.25
 LINEAR = 175.0
 """Reference angles above this [deg] are described by a linear bend."""
 
+NEARLY_STRAIGHT = 150.0
+"""Angle [deg] beyond which a torsion says little and its derivatives grow like 1 / sin; ligands of a square-planar or
+octahedral metal are at about 90 or above 160 degrees."""
+
 PLANAR = 350.0
 """A three-coordinate atom whose angles sum to more than this [deg] is planar."""
 
@@ -227,6 +231,16 @@ def measure(coordinates: Float[np.ndarray, "atoms 3"], atoms: Sequence[int]) -> 
     F, G, H = points[0] - points[1], points[1] - points[2], points[3] - points[2]
     A, B = np.cross(F, G), np.cross(H, G)
     return float(np.degrees(np.arctan2(np.cross(B, A) @ G / np.linalg.norm(G), A @ B)))
+
+
+def crosses_straight_angle(coordinates: Float[np.ndarray, "atoms 3"], torsion: Sequence[int]) -> bool:
+    """Tell whether one of the two angles of a torsion is nearly straight, so that the torsion says little.
+
+    Args:
+        coordinates: Cartesian coordinates [A], shape (atoms, 3).
+        torsion: Four atoms counted from 0.
+    """
+    return max(measure(coordinates, torsion[:3]), measure(coordinates, torsion[1:])) > NEARLY_STRAIGHT
 
 
 def _ranks(signatures: Sequence[tuple]) -> list[int]:

@@ -54,7 +54,7 @@ from fieldfit.forcefield.force_field import ForceField
 from fieldfit.forcefield.forms import Column
 from fieldfit.forcefield.molecule import Molecule
 from fieldfit.forcefield.relaxation import relax
-from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, rigid_motions, wavenumber
+from fieldfit.forcefield.vibrations import NormalModes, displacement, normal_modes, rigid_motions, wavenumber
 from fieldfit.parameters import Parameter, Parameters
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
@@ -280,7 +280,7 @@ def stationary_point(
     frequencies = normal_modes(local.hessian, record.coordinates, record.masses).frequencies
     imaginary = modes.eigenvalues < 0.0
     found = relax(lambda x: system.local(x, p), record.coordinates)
-    moved = align(found.x, record.coordinates, record.masses)[1] - record.coordinates
+    moved = displacement(found.x, record.coordinates, record.masses) if found.is_converged else np.nan
     return StationaryPoint(
         name=molecule.name,
         reaction_coordinate=tuple(modes.frequencies[imaginary].tolist()),
@@ -288,7 +288,7 @@ def stationary_point(
         n_negative=int(np.sum(frequencies < -NEGLIGIBLE)),
         lowest=float(frequencies[0]),
         largest_force=float(np.max(np.abs(local.gradient))),
-        displacement=float(np.sqrt(np.mean(np.sum(moved**2, axis=1)))) if found.is_converged else np.nan,
+        displacement=moved,
     )
 
 

@@ -184,6 +184,25 @@ def align(
     return rotation, (coordinates - centre) @ rotation.T + target
 
 
+def displacement(
+    coordinates: Float[np.ndarray, "atoms 3"],
+    reference: Float[np.ndarray, "atoms 3"],
+    masses: Float[np.ndarray, " atoms"],
+) -> float:
+    """Return how far the atoms of one geometry are from those of another: the root mean square after `align` [A].
+
+    Args:
+        coordinates: A geometry [A], shape (atoms, 3).
+        reference: What it is compared with [A], shape (atoms, 3).
+        masses: Weights of the atoms when one is laid over the other [u], shape (atoms,).
+
+    Raises:
+        MoleculeError: See `align`.
+    """
+    _, aligned = align(coordinates, reference, masses)
+    return float(np.sqrt(np.mean(np.sum((aligned - reference) ** 2, axis=1))))
+
+
 def mode_overlaps(
     reference_modes: Float[np.ndarray, "dof reference"], modes: Float[np.ndarray, "dof modes"]
 ) -> Float[np.ndarray, "reference modes"]:

@@ -79,8 +79,8 @@ class AbstractEnsembleReference(ABC):
         """Return the derivatives of the predictions with respect to the parameters in internal units, shape (m, p)."""
 
 
-class RelativeEnergy(AbstractEnsembleReference):
-    """Relative energies at the QM geometries, which do not move.
+class AbstractEnergies(AbstractEnsembleReference):
+    """Relative energies of the geometries of an ensemble.
 
     Raises:
         MoleculeError: The ensemble has no energies, or only one geometry.
@@ -95,35 +95,42 @@ class RelativeEnergy(AbstractEnsembleReference):
         self.observed = self._zero.observed
 
     def predicted(self, evaluation: EnsembleEvaluation) -> Vector:
-        return self._zero.relative(evaluation.energies)
+        return self._zero.relative(self.energies(evaluation))
 
     def jacobian(self, evaluation: EnsembleEvaluation) -> Matrix:
-        return self._zero.differences(evaluation.energy_jacobian)
+        return self._zero.differences(self.slopes(evaluation))
+
+    @abstractmethod
+    def energies(self, evaluation: EnsembleEvaluation) -> Vector:
+        """Return the energies of all geometries, whatever their zero [kcal/mol], shape (geometries,)."""
+
+    @abstractmethod
+    def slopes(self, evaluation: EnsembleEvaluation) -> Matrix:
+        """Return their derivatives with respect to the parameters, shape (geometries, columns)."""
 
 
-class RelaxedScan(AbstractEnsembleReference):
+class RelativeEnergy(AbstractEnergies):
+    """Relative energies at the QM geometries, which do not move."""
+
+    def energies(self, evaluation: EnsembleEvaluation) -> Vector:
+        return evaluation.energies
+
+    def slopes(self, evaluation: EnsembleEvaluation) -> Matrix:
+        return evaluation.energy_jacobian
+
+
+class RelaxedScan(AbstractEnergies):
     """Relative energies of geometries that relax in the force field, what is held at its QM values.
 
     With nothing held these are the energies of the force field's own conformers. What happens where a geometry does not
     relax says `ensemble_model`.
-
-    Raises:
-        MoleculeError: The ensemble has no energies, or only one geometry.
     """
 
-    unit: ClassVar[str] = "kcal/mol"
-    tolerance: ClassVar[float] = 0.5
+    def energies(self, evaluation: EnsembleEvaluation) -> Vector:
+        return evaluation.relaxed_energies
 
-    def __init__(self, ensemble: Ensemble) -> None:
-        self._zero = _Zero(ensemble)
-        self.labels = tuple(ensemble.label(number) for number in self._zero.kept)
-        self.observed = self._zero.observed
-
-    def predicted(self, evaluation: EnsembleEvaluation) -> Vector:
-        return self._zero.relative(evaluation.relaxed_energies)
-
-    def jacobian(self, evaluation: EnsembleEvaluation) -> Matrix:
-        return self._zero.differences(evaluation.relaxed_energy_jacobian)
+    def slopes(self, evaluation: EnsembleEvaluation) -> Matrix:
+        return evaluation.relaxed_energy_jacobian
 
 
 class ConformerGradient(AbstractEnsembleReference):

@@ -49,7 +49,7 @@ from fieldfit.forcefield.engines.jax_programs import internal_values
 from fieldfit.forcefield.forms.form import DEGREE
 from fieldfit.forcefield.molecule import Molecule, name_atoms
 from fieldfit.forcefield.relaxation import GRADIENT_TOLERANCE, RelaxedGeometry, relax
-from fieldfit.forcefield.topology import InternalCoordinates, internal_coordinates
+from fieldfit.forcefield.topology import InternalCoordinates, crosses_straight_angle, internal_coordinates
 from fieldfit.forcefield.transition_states import (
     REPLACEMENTS,
     ZERO_WEIGHT,
@@ -57,7 +57,7 @@ from fieldfit.forcefield.transition_states import (
     invert_curvature,
     takes_every_mode,
 )
-from fieldfit.forcefield.vibrations import NormalModes, align, normal_modes, pair_modes, pairing_agreement
+from fieldfit.forcefield.vibrations import NormalModes, align, displacement, normal_modes, pair_modes, pairing_agreement
 from fieldfit.typing import Matrix, Vector
 
 SAME_WAVENUMBER = 1e-3
@@ -68,9 +68,6 @@ LARGEST_PREDICTED_MOVE = 0.2
 
 LARGEST_DEVIATION = 1.0
 """A minimum further than this from the QM structure, root mean square over the atoms [A], is another one."""
-
-NEARLY_STRAIGHT = 150.0
-"""Angle [deg] beyond which torsions about its bonds turn freely."""
 
 STRETCHED = 1.4
 """Ratio to its length at the QM structure beyond which, or below whose inverse, a bond is not the same bond."""
@@ -172,10 +169,9 @@ class QMTarget:
     @cached_property
     def stiff_torsions(self) -> Int[np.ndarray, "n 4"]:
         """Torsions that say something of the structure: without those across a nearly straight angle."""
-        torsions = np.array(self.internal_coordinates.torsions, dtype=int).reshape(-1, 4)
         x = self.molecule.record.coordinates
-        angles = [internal_values("angle", x, torsions[:, part])[0] for part in (slice(0, 3), slice(1, 4))]
-        return torsions[np.max(angles, axis=0, initial=0.0) < NEARLY_STRAIGHT * DEGREE]
+        chosen = [atoms for atoms in self.internal_coordinates.torsions if not crosses_straight_angle(x, atoms)]
+        return np.array(chosen, dtype=int).reshape(-1, 4)
 
     @cached_property
     def newton_map(self) -> Matrix:
@@ -275,7 +271,7 @@ class MoleculeModel:
             worst = int(np.argmax(turns))
             atoms = name_atoms(self.molecule, torsions[worst].tolist())
             return f"the torsion {atoms} has turned by {turns[worst]:.0f} deg"
-        deviation = _deviation(x, reference)
+        deviation = displacement(x, reference, np.ones(len(x)))
         return f"it lies {deviation:.2f} A from the QM structure" if deviation > LARGEST_DEVIATION else ""
 
 
@@ -457,7 +453,7 @@ class MoleculeEvaluation:
         if old.n_failures >= MOST_FAILURES or self.trouble:
             return start
         predicted = x + self._displacement.reshape(-1, 3)
-        return replace(start, is_displaced=_deviation(self._relaxed.x, predicted) > NEAR_PREDICTED)
+        return replace(start, is_displaced=self._relaxed.deviation(predicted) > NEAR_PREDICTED)
 
     @cached_property
     def _relaxed(self) -> RelaxedGeometry:
@@ -492,9 +488,3 @@ def _distances(x: Matrix) -> Matrix:
 
 def _turned(x: Matrix, torsions: Int[np.ndarray, "n 4"]) -> Vector:
     return internal_values("dihedral", x, torsions)[0]
-
-
-def _deviation(x: Matrix, reference: Matrix) -> float:
-    """Return the root mean square displacement of the atoms after alignment [A]."""
-    _, aligned = align(x, reference, np.ones(len(x)))
-    return float(np.sqrt(np.mean(np.sum((aligned - reference) ** 2, axis=1))))

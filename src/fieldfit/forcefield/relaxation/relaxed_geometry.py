@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fieldfit.forcefield.relaxation.newton_steps import ReducedHessian
-from fieldfit.forcefield.vibrations import align
+from fieldfit.forcefield.vibrations import displacement
 from fieldfit.typing import Matrix, Vector
 
 Reason: TypeAlias = Literal["minimum", "saddle", "flat", "not converged", "energy not finite"]
@@ -86,5 +86,4 @@ class RelaxedGeometry:
         Args:
             reference: Coordinates, such as those of the start [A], shape (atoms, 3).
         """
-        _, aligned = align(self.x, reference, np.ones(len(self.x)))
-        return float(np.sqrt(np.mean(np.sum((aligned - reference) ** 2, axis=1))))
+        return displacement(self.x, reference, np.ones(len(self.x)))
