@@ -3,5 +3,6 @@
 from fieldfit.parameters.collection import Parameters, Tie, as_parameters
 from fieldfit.parameters.parameter import Parameter
 from fieldfit.parameters.space import ParameterSpace
+from fieldfit.parameters.user_function import UserFunction
 
-__all__ = ["Parameter", "ParameterSpace", "Parameters", "Tie", "as_parameters"]
+__all__ = ["Parameter", "ParameterSpace", "Parameters", "Tie", "UserFunction", "as_parameters"]
