@@ -12,7 +12,17 @@ from fieldfit._version import __version__
 
 if TYPE_CHECKING:
     from fieldfit.compilation import use_compilation_cache
+    from fieldfit.constraints import (
+        Equal,
+        Fixed,
+        LinearEquality,
+        LinearInequality,
+        NonlinearEquality,
+        NonlinearInequality,
+        SumTo,
+    )
     from fieldfit.objectives import FunctionObjective, Goal, ObjectiveFunction, Prior, ScalarObjective
+    from fieldfit.optimizers.augmented_lagrangian import AugmentedLagrangianOptimizer
     from fieldfit.optimizers.basin_hopping import BasinHoppingOptimizer
     from fieldfit.optimizers.choice import fit
     from fieldfit.optimizers.cycling import CyclingOptimizer
@@ -25,20 +35,28 @@ if TYPE_CHECKING:
     from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
     from fieldfit.optimizers.scipy import ScipyOptimizer
     from fieldfit.parameters import Parameter, Parameters
-    from fieldfit.problem import Budget, OptimizationResult, Problem, Step
+    from fieldfit.problem import Budget, ConstraintOutcome, OptimizationResult, Problem, Step
     from fieldfit.problem.gradient_check import check_gradient
     from fieldfit.problem.sensitivity import compute_exact_sensitivity, compute_sensitivity
 
 _HOMES = {
+    "AugmentedLagrangianOptimizer": "fieldfit.optimizers.augmented_lagrangian",
     "BasinHoppingOptimizer": "fieldfit.optimizers.basin_hopping",
     "Budget": "fieldfit.problem",
+    "ConstraintOutcome": "fieldfit.problem",
     "CyclingOptimizer": "fieldfit.optimizers.cycling",
     "DerivativeFreeOptimizer": "fieldfit.optimizers.derivative_free",
+    "Equal": "fieldfit.constraints",
+    "Fixed": "fieldfit.constraints",
     "FunctionObjective": "fieldfit.objectives",
     "Goal": "fieldfit.objectives",
     "JaxOptimizer": "fieldfit.optimizers.in_graph",
     "LeastSquaresOptimizer": "fieldfit.optimizers.least_squares",
+    "LinearEquality": "fieldfit.constraints",
+    "LinearInequality": "fieldfit.constraints",
     "MultiStartOptimizer": "fieldfit.optimizers.multistart",
+    "NonlinearEquality": "fieldfit.constraints",
+    "NonlinearInequality": "fieldfit.constraints",
     "ObjectiveFunction": "fieldfit.objectives",
     "OptaxOptimizer": "fieldfit.optimizers.first_order",
     "OptimizationResult": "fieldfit.problem",
@@ -49,6 +67,7 @@ _HOMES = {
     "ScalarObjective": "fieldfit.objectives",
     "ScipyOptimizer": "fieldfit.optimizers.scipy",
     "Step": "fieldfit.problem",
+    "SumTo": "fieldfit.constraints",
     "TrustRegionOptimizer": "fieldfit.optimizers.scalar_trust_region",
     "check_gradient": "fieldfit.problem.gradient_check",
     "compute_exact_sensitivity": "fieldfit.problem.sensitivity",
@@ -59,15 +78,23 @@ _HOMES = {
 }
 
 __all__ = [
+    "AugmentedLagrangianOptimizer",
     "BasinHoppingOptimizer",
     "Budget",
+    "ConstraintOutcome",
     "CyclingOptimizer",
     "DerivativeFreeOptimizer",
+    "Equal",
+    "Fixed",
     "FunctionObjective",
     "Goal",
     "JaxOptimizer",
     "LeastSquaresOptimizer",
+    "LinearEquality",
+    "LinearInequality",
     "MultiStartOptimizer",
+    "NonlinearEquality",
+    "NonlinearInequality",
     "ObjectiveFunction",
     "OptaxOptimizer",
     "OptimizationResult",
@@ -78,14 +105,15 @@ __all__ = [
     "ScalarObjective",
     "ScipyOptimizer",
     "Step",
+    "SumTo",
     "TrustRegionOptimizer",
-    "__version__",
     "check_gradient",
     "compute_exact_sensitivity",
     "compute_sensitivity",
     "fit",
     "make_optimizer",
     "use_compilation_cache",
+    "__version__",
 ]
 
 

@@ -3,6 +3,7 @@
     FieldfitError
     |-- InputError             what the user gave cannot be used (command line: exit code 2)
     |   |-- ParameterError       a parameter, its bounds, a tie or a pattern
+    |   |-- ConstraintError      a constraint, or several that cannot hold together
     |   |-- FileFormatError      a file that is missing, truncated or not what it claims to be
     |   |-- SettingsError        a settings file or option: unknown key, wrong type, wrong value
     |   |-- MoleculeError        a molecule that cannot be what the data say it is
@@ -23,6 +24,10 @@ class InputError(FieldfitError, ValueError):
 
 class ParameterError(InputError):
     """A parameter, its bounds, a tie or a pattern is wrong."""
+
+
+class ConstraintError(InputError):
+    """A constraint is wrong, or several cannot hold together."""
 
 
 class FileFormatError(InputError):

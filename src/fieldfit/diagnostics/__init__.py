@@ -10,11 +10,15 @@ from fieldfit.diagnostics.convergence import (
 )
 from fieldfit.diagnostics.covariance import covariance
 from fieldfit.diagnostics.identifiability import Identifiability, identifiability
+from fieldfit.diagnostics.multipliers import Limits, Multipliers, find_multipliers
 
 __all__ = [
     "Identifiability",
+    "Limits",
+    "Multipliers",
     "covariance",
     "damped_steps",
+    "find_multipliers",
     "free_variables",
     "gauss_newton_step",
     "identifiability",

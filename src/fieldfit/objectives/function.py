@@ -36,7 +36,8 @@ class FunctionObjective(AbstractObjective):
         is_noisy: Two calls at one point may differ, as with a simulation that is sampled.
 
     Raises:
-        SettingsError: `derivatives` is none of these, or what the functions return has the wrong shape.
+        SettingsError: `derivatives` is none of these, or what the functions return is not real numbers or has the wrong
+            shape.
 
     Example:
         >>> import jax.numpy as jnp
@@ -134,22 +135,28 @@ class ScalarObjective(AbstractObjective):
         if not (derivatives and self._traits.has_derivatives):
             return Evaluation(self._scalar(self._model(values)))
         loss, gradient = self._model.with_derivatives(values)
-        gradient = _shaped(gradient, (self._parameters.size,), "gradient")
-        return Evaluation(self._scalar(loss), gradient=gradient)
+        cost = self._scalar(loss)
+        return Evaluation(cost, gradient=_shaped(gradient, (self._parameters.size,), "gradient"))
 
     def term_slices(self) -> dict[str, slice]:
         return {}
 
     def traced(self, values: Any) -> Any:
-        return self._model.traced(values).reshape(())
+        loss = self._model.traced(values)
+        _check_is_one(loss)
+        return loss.reshape(())
 
     def _scalar(self, loss: Any) -> float:
-        if np.size(loss) != 1:
-            raise SettingsError(
-                f"The loss function returned an array of shape {np.shape(loss)}, but a loss is one number. "
-                "Sum it, or use FunctionObjective to fit it by least squares."
-            )
+        _check_is_one(loss)
         return float(np.ravel(loss)[0])
+
+
+def _check_is_one(loss: Any) -> None:
+    if np.size(loss) != 1:
+        raise SettingsError(
+            f"The loss function returned an array of shape {np.shape(loss)}, but a loss is one number. "
+            'Sum it, or fit it by least squares: FunctionObjective, or Problem(..., kind="residuals").'
+        )
 
 
 def _shaped(derivatives: Any, shape: tuple[int, ...], what: str) -> np.ndarray:

@@ -59,6 +59,9 @@ class Evaluation:
         n_differences: Further evaluations that were made for differences.
         columns: Elements of the parameters that derivatives are with respect to, by index, ascending; None: all. Those
             that vary have to be among them; see `AbstractObjective.for_parameters`.
+        constraints: Values of the conditions of a problem, shape (rows,); None if it has none. Set by the problem.
+        constraint_jacobian: Their derivatives, shape (rows, n); None if not asked for.
+        violation: How far the worst row is outside its limits, in units of its tolerance; 0 where all hold.
     """
 
     cost: float
@@ -71,6 +74,9 @@ class Evaluation:
     failure: str | None = None
     n_differences: int = 0
     columns: np.ndarray | None = None
+    constraints: Vector | None = None
+    constraint_jacobian: Matrix | None = None
+    violation: float = 0.0
 
     @property
     def score(self) -> float:
@@ -96,7 +102,15 @@ class Evaluation:
             self.note,
             self.failure,
             self.n_differences,
+            constraints=self.constraints,
+            constraint_jacobian=self.constraint_jacobian,
+            violation=self.violation,
         )
+
+    def is_better_than(self, other: Evaluation) -> bool:
+        """Whether this one is worth more: what violates constraints less comes first, then the lower cost."""
+        mine, theirs = max(self.violation, 1.0), max(other.violation, 1.0)
+        return mine < theirs or (mine == theirs and self.cost < other.cost)
 
 
 def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:

@@ -114,7 +114,9 @@ class BasinHoppingOptimizer(AbstractOptimizer):
 
     @property
     def traits(self) -> Traits:
-        inner = Traits(handles_bounds=True) if self.optimizer is None else self.optimizer.traits
+        inner = (
+            Traits(handles_bounds=True, handles_constraints=True) if self.optimizer is None else self.optimizer.traits
+        )
         return replace(inner, needs_finite_start=False, is_global=True, is_stochastic=True, is_resumable=False)
 
     @property
@@ -246,7 +248,7 @@ def _early(optimizer: AbstractOptimizer) -> AbstractOptimizer:
 
 
 def _score(run: Run) -> float:
-    usable = run.failure is None and np.isfinite(run.best.cost)
+    usable = run.failure is None and np.isfinite(run.best.cost) and run.best.violation <= 1.0
     return run.best.score if usable else np.inf
 
 

@@ -20,11 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
 from fieldfit.objectives import AbstractObjective
 from fieldfit.optimizers import projected_damping, projected_search
 from fieldfit.optimizers.projected_damping import GAUSS_NEWTON
 from fieldfit.optimizers.projected_search import BFGS, LBFGS, RUNNING, Box, Model, Point, is_usable, select
+from fieldfit.parameters import ProjectedSpace, Space
+from fieldfit.parameters.space import traced_elements
 from fieldfit.precision import in_double_precision
 from fieldfit.problem import Subproblem, VectorProblem
 
@@ -59,24 +62,45 @@ METHODS = {
 
 
 class Window(NamedTuple):
-    """Where the variables are among all elements of the parameters: p = constant + multiplier * x[source]."""
+    """How the variables of a run become all elements of the parameters, as arguments of a program.
 
-    constant: np.ndarray
-    multiplier: np.ndarray
-    source: np.ndarray
+    Args:
+        elements: Takes all variables of the space; its numbers are arguments of the program, too.
+        whole: Values of all variables of the space, of which a run varies some, shape (n,); None: it varies all.
+        free: Which it varies, by index; None: all.
+    """
+
+    elements: Callable[[Array], Array]
+    whole: np.ndarray | None = None
+    free: np.ndarray | None = None
+
+    def traced(self, x: Array) -> Array:
+        """Return all elements of the parameters in physical units."""
+        if self.whole is None:
+            return self.elements(x)
+        return self.elements(jnp.asarray(self.whole).at[self.free].set(x))
 
 
 def locate(problem: VectorProblem | Subproblem) -> tuple[AbstractObjective, Window]:
-    """Return the objective of a problem and where its variables are among the parameters."""
+    """Return the objective of a problem and how its variables become the parameters."""
     if isinstance(problem, VectorProblem):
-        space = problem.space
-        return problem.objective, Window(space.constant, space.multiplier, space.source)
-    objective, outer = locate(problem.problem)
-    position = np.full(problem.whole.size, -1)
-    position[problem.free] = np.arange(problem.free.size)
-    varies = (outer.multiplier != 0.0) & (position[outer.source] >= 0)
-    constant = outer.constant + np.where(varies, 0.0, outer.multiplier * problem.whole[outer.source])
-    return objective, Window(constant, np.where(varies, outer.multiplier, 0.0), position[outer.source])
+        return problem.objective, Window(_elements(problem.space))
+    free, whole = problem.free, problem.whole
+    inner = problem.problem
+    while isinstance(inner, Subproblem):
+        free, whole, inner = inner.free[free], inner.embed(whole), inner.problem
+    return inner.objective, Window(_elements(inner.space), whole, free)
+
+
+def _elements(space: Space) -> Callable[[Array], Array]:
+    # Arguments of a partial function are arguments of the program: other numbers do not compile it anew.
+    if isinstance(space, ProjectedSpace):
+        return Partial(_projected, _elements(space.space), space.offset, space.basis)
+    return Partial(traced_elements, space.coordinates)
+
+
+def _projected(elements: Callable[[Array], Array], offset: Array, basis: Array, z: Array) -> Array:
+    return elements(offset + basis @ z)
 
 
 class Records(NamedTuple):
@@ -176,7 +200,7 @@ def _evaluator(objective: AbstractObjective | None, method: Method, window: Wind
     has_residuals = objective.traits.has_residuals
 
     def traced(x: Array) -> Array:
-        return objective.traced(window.constant + window.multiplier * x[window.source])
+        return objective.traced(window.traced(x))
 
     def cost(x: Array) -> Array:
         found = traced(x)

@@ -93,7 +93,7 @@ class JaxOptimizer(AbstractOptimizer):
 
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         program = _Program(self, problem.problem)
-        journal = _Journal(problem, start, program.window)
+        journal = _Journal(problem, start)
         state = program.begin(problem.x0)
         while program.is_running(state) and journal.n_evaluations <= self.maxiter:
             left = self.maxiter + 1 - journal.n_evaluations
@@ -195,12 +195,12 @@ class _Program:
         # Imported here: these modules need JAX, a list of optimizers does not.
         from fieldfit.optimizers import compiled_loop, projected_search
 
-        objective, self.window = compiled_loop.locate(problem)
+        objective, window = compiled_loop.locate(problem)
         self._method = compiled_loop.METHODS[optimizer.method]
         self._call = compiled_loop.program(objective, optimizer.method, is_batch=n_starts > 0)
         self._words, self._optimizer = projected_search, optimizer
         box, tol = projected_search.Box(problem.lower, problem.upper), np.array(optimizer.tol)
-        self._setting = compiled_loop.Setting(self.window, box, tol)
+        self._setting = compiled_loop.Setting(window, box, tol)
         self._is_batch = n_starts > 0
         self.rows = max(1, min(ROWS, MOST_NUMBERS // (problem.x0.size * max(1, n_starts))))
 
@@ -264,9 +264,9 @@ def _repeated(state: Any, n_starts: int) -> Any:
 class _Journal:
     """What a run in the graph leaves in a recorder: evaluations, best point and steps."""
 
-    def __init__(self, problem: Recorder, start: Evaluation, window: Any) -> None:
+    def __init__(self, problem: Recorder, start: Evaluation) -> None:
         self.n_evaluations = 0
-        self._problem, self._start, self._window = problem, start, window
+        self._problem, self._start = problem, start
         self._x, self._cost = problem.x0, start.cost
         gradient = start.gradient if start.gradient is not None else np.full(problem.x0.size, np.nan)
         projected = projected_gradient(problem.x0, gradient, problem.lower, problem.upper)
@@ -336,8 +336,10 @@ class _Journal:
     def _evaluation(self, x: Vector, cost: float) -> Evaluation:
         if np.isfinite(cost):
             return Evaluation(float(cost), state=self._start.state)
-        values = self._window.constant + self._window.multiplier * x[self._window.source]
-        labels = self._problem.problem.space.parameters.labels
+        whole, inner = x, self._problem.problem
+        while isinstance(inner, Subproblem):
+            whole, inner = inner.embed(whole), inner.problem
+        values, labels = inner.space.physical(whole), inner.space.parameters.labels
         listing = ", ".join(f"{label} = {value:g}" for label, value in zip(labels, values, strict=True))
         failure = f"the objective or its derivatives are not finite at {listing}"
         return Evaluation(np.nan, state=self._start.state, failure=failure)

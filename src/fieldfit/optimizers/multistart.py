@@ -83,7 +83,9 @@ class MultiStartOptimizer(AbstractOptimizer):
 
     @property
     def traits(self) -> Traits:
-        inner = Traits(handles_bounds=True) if self.optimizer is None else self.optimizer.traits
+        inner = (
+            Traits(handles_bounds=True, handles_constraints=True) if self.optimizer is None else self.optimizer.traits
+        )
         return Traits(
             needs_residuals=inner.needs_residuals,
             needs_gradient=inner.needs_gradient,
@@ -92,6 +94,7 @@ class MultiStartOptimizer(AbstractOptimizer):
             needs_bounds=inner.needs_bounds,
             needs_finite_start=False,
             handles_bounds=inner.handles_bounds,
+            handles_constraints=inner.handles_constraints,
             is_global=True,
             is_stochastic=True,
             is_parallel=True,
@@ -124,9 +127,10 @@ class MultiStartOptimizer(AbstractOptimizer):
 
 
 def _message(runs: list[Run]) -> str:
-    ended = [run.best.cost for run in runs if run.failure is None]
+    ended = [run.best.cost for run in runs if run.failure is None and run.best.violation <= 1.0]
     if not ended:
-        return f"all {len(runs)} starts failed; the first: {runs[0].failure}"
+        first = runs[0].failure or "it ended where constraints do not hold"
+        return f"all {len(runs)} starts failed; the first: {first}"
     best = min(ended)
     same = sum(cost <= best + 1e-6 * abs(best) for cost in ended)
     failed = f", {len(runs) - len(ended)} failed" if len(ended) < len(runs) else ""

@@ -15,6 +15,8 @@ import scipy.optimize
 
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
+from fieldfit.optimizers.kkt_polish import polish
+from fieldfit.optimizers.scipy_constraints import scipy_constraints
 from fieldfit.optimizers.scipy_dialogue import Dialogue, Halt, Limits
 from fieldfit.optimizers.scipy_messages import caught_warnings, explained
 from fieldfit.optimizers.scipy_methods import METHODS
@@ -27,9 +29,9 @@ __all__ = ["METHODS", "ScipyOptimizer"]
 EVALUATIONS_PER_ITERATION = 100
 """SciPy's own limits are set this many times higher than `maxiter`: they end what makes no progress at all."""
 
-INTERIOR = 1e-2
+INTERIOR = (1e-2, 1e-1, 3e-1)
 """trust-constr starts at least this far from a bound, in units of the scales, or of the distance between two bounds:
-its barrier would hold it there."""
+its barrier would hold it there. Where it ends before the constraints are met, it starts again farther away."""
 
 SIMPLEX_EDGE = 0.05
 """Edges of the first simplex of Nelder-Mead, in units of the scales or of the variables if those are larger."""
@@ -118,37 +120,47 @@ class ScipyOptimizer(AbstractOptimizer):
         dialogue = Dialogue(problem, start, METHODS[self.method], self._limits)
         dialogue.tell_start()
         is_over = False
-        message = ""
+        message, n_runs = "", 0
         while not is_over:
             if dialogue.needs_restart:
                 dialogue.restart()
             first_cost = dialogue.accepted.cost
-            message, is_over = self._solve(dialogue)
-            is_over = is_over or not self._begins_again(dialogue, first_cost)
-        return Outcome(message, dialogue.iteration)
+            message, is_over = self._solve(dialogue, n_runs)
+            n_runs += 1
+            is_over = is_over or not self._begins_again(dialogue, first_cost, n_runs)
+        if problem.constraints is not None and self.traits.needs_gradient:
+            message += polish(problem)
+        return Outcome(message, max(dialogue.iteration, problem.iteration))
 
-    def _solve(self, dialogue: Dialogue) -> tuple[str, bool]:
-        """Run SciPy once; return why it ended and whether that was from outside."""
-        solve = self._least_squares if self.traits.needs_residuals else self._minimize
+    def _solve(self, dialogue: Dialogue, n_runs: int) -> tuple[str, bool]:
+        """Run SciPy once more; return why it ended and whether that was from outside."""
         is_halted = False
         with caught_warnings() as texts:
             try:
-                message = solve(dialogue)
+                message = (
+                    self._least_squares(dialogue) if self.traits.needs_residuals else self._minimize(dialogue, n_runs)
+                )
             except Halt as halt:
                 message, is_halted = str(halt), not dialogue.needs_restart
         dialogue.close()
         message = explained(message, texts, met=", ".join(METHODS[self.method].tolerances))
         return message, is_halted or dialogue.iteration >= self.maxiter
 
-    def _begins_again(self, dialogue: Dialogue, first_cost: float) -> bool:
-        """Whether SciPy is started again: the residuals mean something new, or a clipped simplex may have gone flat."""
+    def _begins_again(self, dialogue: Dialogue, first_cost: float, n_runs: int) -> bool:
+        """Whether SciPy is started again.
+
+        The residuals mean something new, a clipped simplex may have gone flat, or a barrier held the variables at their
+        bounds before the constraints were met.
+        """
         if dialogue.needs_restart:
             return True
+        if self.method == "trust-constr" and n_runs < len(INTERIOR):
+            return dialogue.problem.best.violation > 1.0
         cost = dialogue.accepted.cost
         is_flat = self.method == "Nelder-Mead" and _is_bounded(dialogue.problem)
         return is_flat and first_cost - cost > (self.ftol or 0.0) * max(abs(first_cost), abs(cost))
 
-    def _minimize(self, dialogue: Dialogue) -> str:
+    def _minimize(self, dialogue: Dialogue, n_runs: int) -> str:
         method, problem = METHODS[self.method], dialogue.problem
         how: dict[str, Any] = {}
         if method.traits.needs_gradient:
@@ -157,11 +169,13 @@ class ScipyOptimizer(AbstractOptimizer):
             how["hess"] = dialogue.hessian
         elif method.second == "hessp":
             how["hessp"] = dialogue.hessian_product
+        if problem.constraints is not None:
+            how["constraints"] = scipy_constraints(dialogue, problem.constraints, self.method)
         if method.passes_bounds and _is_bounded(problem):
             how["bounds"] = scipy.optimize.Bounds(problem.lower, problem.upper, keep_feasible=True)  # type: ignore[arg-type]
         found = scipy.optimize.minimize(
             dialogue.cost,
-            self._first_point(dialogue),
+            self._first_point(dialogue, n_runs),
             method=self.method,
             callback=dialogue.callback,
             options=self._options(dialogue),
@@ -185,7 +199,8 @@ class ScipyOptimizer(AbstractOptimizer):
         }
         limits = dict.fromkeys(method.limits, EVALUATIONS_PER_ITERATION * self.maxiter)
         first = {"initial_simplex": first_simplex(dialogue)} if self.method == "Nelder-Mead" else {}
-        return {**method.settings, **limits, **tolerances, **first, **self.options}
+        constrained = {} if dialogue.problem.constraints is None else method.constrained_settings
+        return {**method.settings, **limits, **tolerances, **first, **constrained, **self.options}
 
     @property
     def _no_tolerance(self) -> float | None:
@@ -194,11 +209,11 @@ class ScipyOptimizer(AbstractOptimizer):
             return float(np.finfo(float).eps) if self.method == "lm" else None
         return np.inf if self.method == "Nelder-Mead" else 0.0
 
-    def _first_point(self, dialogue: Dialogue) -> Vector:
+    def _first_point(self, dialogue: Dialogue, n_runs: int) -> Vector:
         if self.method != "trust-constr":
             return dialogue.x
         lower, upper = dialogue.problem.lower, dialogue.problem.upper
-        margin = INTERIOR * np.minimum(1.0, upper - lower)
+        margin = INTERIOR[min(n_runs, len(INTERIOR) - 1)] * np.minimum(1.0, upper - lower)
         return np.clip(dialogue.x, lower + margin, upper - margin)
 
     @property

@@ -162,6 +162,29 @@ class Dialogue:
             self.report(x)
         return math.sqrt(self.scale) * found.jacobian
 
+    def constraint_values(self, x: Vector) -> Vector:
+        """Return the values of the constraints, shape (m,); those of the accepted point where they cannot be had."""
+        found = self._evaluate(x, derivatives=self._takes_both)
+        known = found.constraints if _is_usable(found) else self.accepted.constraints
+        return np.zeros(0) if known is None else known
+
+    def constraint_jacobian(self, x: Vector) -> Matrix:
+        """Return their derivatives, shape (m, n); those of the accepted point where they cannot be had."""
+        found = self._evaluate(x, derivatives=True)
+        known = found.constraint_jacobian if _is_usable(found) else self.accepted.constraint_jacobian
+        return np.zeros((0, x.size)) if known is None else known
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return the second derivatives of the weighted constraints, shape (n, n).
+
+        Raises:
+            Halt: They cannot be computed.
+        """
+        try:
+            return self.problem.constraint_hessian(self._moved(x), multipliers)
+        except EvaluationError as error:
+            raise Halt(f"second derivatives of the constraints cannot be computed: {error}") from error
+
     # News
 
     def callback(self, x: Vector, *_: object) -> None:
@@ -200,7 +223,10 @@ class Dialogue:
     def close(self) -> None:
         """Tell one more step if the best point was never arrived at: a trial of a line search, a vertex."""
         best = self.problem.best
-        if best.cost < self._lowest_accepted and not self.needs_restart:
+        is_missed = (
+            best.cost < self._lowest_accepted if best.constraints is None else best.is_better_than(self.accepted)
+        )
+        if is_missed and not self.needs_restart:
             self._tell(self.problem.best_x, best, is_accepted=True)
 
     def restart(self) -> None:
@@ -249,6 +275,11 @@ class Dialogue:
 
     def _check_end(self, found: Evaluation, reduction: float, *, is_accepted: bool) -> None:
         limits = self.limits
+        if found.constraints is not None:
+            # On the way to where the constraints hold, the cost may rise or rest.
+            if self.iteration >= limits.maxiter:
+                raise Halt(f"maxiter reached: {limits.maxiter}")
+            return
         self._n_above = self._n_above + 1 if self._is_diverging(found.cost) else 0
         if self._n_above >= limits.divergence_patience:
             raise Halt(

@@ -13,6 +13,11 @@ and ended away from the minimum in two of five problems; without bounds and with
 simplex that is clipped at a bound may go flat, so with bounds Nelder-Mead is begun again where it ended until that
 brings nothing.
 
+Constraints
+-----------
+SLSQP ends when cost and step change by less than its tolerance and the constraints are met as closely. That is its only
+test then: the tests of reduction between iterations, which would end it before it is feasible, are left out.
+
 References:
     Branch, Coleman, Li (1999), trf, doi:10.1137/S1064827595289108.
     Byrd, Hribar, Nocedal (1999), trust-constr, doi:10.1137/S1052623497325107.
@@ -66,6 +71,7 @@ class Method:
             depends on the unit of the cost.
         passes_bounds: Whether it is told the bounds; it meets a wall there in any case.
         lift: Size of the scaled cost.
+        constrained_settings: Values of its options where there are constraints.
     """
 
     traits: Traits
@@ -78,6 +84,7 @@ class Method:
     tests_reduction: bool = False
     passes_bounds: bool = True
     lift: float = 1.0
+    constrained_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def known_options(self) -> tuple[str, ...]:
@@ -94,6 +101,8 @@ _VALUES = Traits(needs_gradient=False, handles_bounds=True)
 _GRADIENT = Traits()
 _BOUNDED_GRADIENT = Traits(handles_bounds=True)
 _HESSIAN = Traits(needs_hessian=True)
+_CONSTRAINED_VALUES = Traits(needs_gradient=False, handles_bounds=True, handles_constraints=True)
+_CONSTRAINED_GRADIENT = Traits(handles_bounds=True, handles_constraints=True)
 _SQUARES = Traits(needs_residuals=True)
 _BOUNDED_SQUARES = Traits(needs_residuals=True, handles_bounds=True)
 
@@ -161,14 +170,14 @@ METHODS: Mapping[str, Method] = {
         tests_reduction=True,
     ),
     "COBYLA": Method(
-        _VALUES,
+        _CONSTRAINED_VALUES,
         {"xtol": "tol"},
         options=("rhobeg", "catol", "f_target", "disp"),
         settings={"rhobeg": FIRST_RADIUS},
         arrives="best",
     ),
     "COBYQA": Method(
-        _VALUES,
+        _CONSTRAINED_VALUES,
         {"xtol": "final_tr_radius"},
         limits=("maxiter", "maxfev"),
         options=("initial_tr_radius", "feasibility_tol", "f_target", "scale", "disp"),
@@ -178,15 +187,16 @@ METHODS: Mapping[str, Method] = {
     ),
     # SLSQP's callback comes at the first trial of each line search; derivatives are asked for where it ends.
     "SLSQP": Method(
-        _BOUNDED_GRADIENT,
+        _CONSTRAINED_GRADIENT,
         {},
         options=("iprint", "disp"),
         settings={"ftol": 1e-30},
         arrives="derivatives",
         tests_reduction=True,
+        constrained_settings={"ftol": 1e-13},
     ),
     "trust-constr": Method(
-        Traits(needs_hessian=True, handles_bounds=True),
+        Traits(needs_hessian=True, handles_bounds=True, handles_constraints=True),
         {"xtol": "xtol", "gtol": "gtol"},
         options=(
             *("initial_tr_radius", "initial_constr_penalty", "initial_barrier_parameter", "initial_barrier_tolerance"),

@@ -12,9 +12,11 @@ import numpy as np
 
 from fieldfit.errors import ParameterError
 from fieldfit.parameters.parameter import Parameter
+from fieldfit.parameters.transforms import CHOOSE
 from fieldfit.registry import unknown_name
-from fieldfit.trees import TreeStructure, flatten_with_names
+from fieldfit.trees import TreeStructure, flatten_with_names, is_number
 from fieldfit.typing import Vector
+from fieldfit.units import Unit, is_quantity
 
 if TYPE_CHECKING:
     from fieldfit.parameters.space import ParameterSpace
@@ -72,10 +74,10 @@ class Parameters:
 
     @staticmethod
     def from_tree(tree: Any, *, lower: Any = None, upper: Any = None) -> Parameters:
-        """Make one parameter of each leaf of a nested container, named by its path.
+        """Make one parameter of each leaf of a nested structure, named by its path; see `fieldfit.trees`.
 
         Args:
-            tree: Start values: dictionaries, lists, tuples, dataclasses known to JAX, in any nesting.
+            tree: Start values: dictionaries, lists, tuples, dataclasses, modules of equinox, in any nesting.
             lower: Lower bounds, a tree of the same structure; default: none.
             upper: Upper bounds, a tree of the same structure; default: none.
 
@@ -88,21 +90,24 @@ class Parameters:
         Example:
             >>> from fieldfit import Parameters
             >>> Parameters.from_tree({"soma": {"g": 1.0, "e": -70.0}, "tau": [5.0, 9.0]}).names
-            ('soma.e', 'soma.g', 'tau.0', 'tau.1')
+            ('soma.g', 'soma.e', 'tau.0', 'tau.1')
         """
-        leaves, structure = flatten_with_names(tree)
+        leaves, structure = flatten_with_names(tree, is_leaf=is_quantity)
         bounds = []
         for what, given, missing in (("lower", lower, -np.inf), ("upper", upper, np.inf)):
-            values, shape = flatten_with_names(given) if given is not None else ([missing] * len(leaves), structure)
-            if shape.names != structure.names:
+            if given is None:
+                bounds.append(dict.fromkeys(structure.names, missing))
+                continue
+            values, shape = flatten_with_names(given, is_leaf=is_quantity)
+            if set(shape.names) != set(structure.names):
                 raise ParameterError(
                     f"The {what} bounds have the leaves {', '.join(shape.names)}, but the start values have "
                     f"{', '.join(structure.names)}. Give a tree of the same structure."
                 )
-            bounds.append(values)
+            bounds.append(dict(zip(shape.names, values, strict=True)))
         entries = [
-            Parameter(name, leaf, lower=low, upper=high)
-            for name, leaf, low, high in zip(structure.names, leaves, *bounds, strict=True)
+            Parameter(name, leaf, lower=bounds[0][name], upper=bounds[1][name])
+            for name, leaf in zip(structure.names, leaves, strict=True)
         ]
         return Parameters(entries, structure=structure)
 
@@ -151,8 +156,13 @@ class Parameters:
         return {name: flat[part].reshape(shape) for name, part, shape in self._places}
 
     def tree(self, flat: Any) -> Any:
-        """Put a flat vector of all elements into the user's own structure; a dictionary by name if there is none."""
+        """Put a flat vector of all elements into the user's own structure; a dictionary by name if there is none.
+
+        Parameters with units become quantities. Works on traced arrays.
+        """
         pieces = self.split(flat)
+        for name, unit in self._units:
+            pieces[name] = unit.attach(pieces[name])
         return pieces if self.structure is None else self.structure.rebuild(list(pieces.values()))
 
     @cached_property
@@ -165,6 +175,11 @@ class Parameters:
         from fieldfit.parameters.space import ParameterSpace
 
         return ParameterSpace(self)
+
+    @cached_property
+    def _units(self) -> list[tuple[str, Unit]]:
+        """Name and unit of each parameter that is a quantity."""
+        return [(entry.name, entry.unit) for entry in self.entries if isinstance(entry.unit, Unit)]
 
     @cached_property
     def _places(self) -> list[tuple[str, slice, tuple[int, ...]]]:
@@ -189,6 +204,27 @@ class Parameters:
             raise ParameterError(unknown_name("parameter", pattern, self.names))
         return found
 
+    def elements(self, pattern: str) -> np.ndarray:
+        """Return the places in `flat` of a name, a shell pattern of names, or the label of an element, "w[0]".
+
+        Raises:
+            ParameterError: Nothing matches.
+
+        Example:
+            >>> from fieldfit import Parameters
+            >>> parameters = Parameters({"a": 1.0, "w": [[1.0, 2.0], [3.0, 4.0]]})
+            >>> parameters.elements("w[1,0]").tolist(), parameters.elements("*").tolist()
+            ([3], [0, 1, 2, 3, 4])
+        """
+        label = pattern.replace(" ", "")
+        if pattern not in self.names and label in self.labels:
+            return np.array([self.labels.index(label)])
+        if pattern not in self.names and label.endswith("]") and label.partition("[")[0] in self.names:
+            raise ParameterError(unknown_name("element of a parameter", pattern, self.labels))
+        found = set(self.match(pattern))
+        stops = {name: range(part.start, part.stop) for name, part, _ in self._places}
+        return np.array([place for name in self.names if name in found for place in stops[name]], dtype=int)
+
     def fix(self, *patterns: str) -> Parameters:
         """Return a copy in which the matching parameters stay as they are."""
         return self._change(patterns, fixed=True)
@@ -197,9 +233,32 @@ class Parameters:
         """Return a copy in which the matching parameters vary."""
         return self._change(patterns, fixed=False)
 
-    def bound(self, pattern: str, lower: float, upper: float) -> Parameters:
-        """Return a copy with new bounds on the matching parameters."""
+    def bound(self, pattern: str, lower: Any, upper: Any) -> Parameters:
+        """Return a copy with new bounds on the matching parameters; plain numbers are in their unit."""
         return self._change((pattern,), lower=lower, upper=upper)
+
+    def unbounded(self) -> Parameters:
+        """Return a copy whose variables have no bounds, for optimizers that cannot take any.
+
+        Bounded parameters get the transform "unbounded": logit between two bounds, log-distance from one. A solution on
+        a bound is approached and never reached; an optimizer that takes bounds finds it sooner.
+
+        Raises:
+            ParameterError: A parameter starts on a bound, where its transform is infinite.
+        """
+        leaders = {tie.leader for name, tie in self.ties.items() if _is_bounded(self[name])}
+        entries = [
+            replace(entry, transform=CHOOSE)
+            if (_is_bounded(entry) or entry.name in leaders) and entry.name not in self.ties
+            else entry
+            for entry in self.entries
+        ]
+        return Parameters(entries, self.ties, self.structure)
+
+    def magnitudes(self) -> Parameters:
+        """Return a copy that hands out plain numbers in the same units, for functions that know nothing of units."""
+        entries = [replace(entry, unit=str(entry.unit)) for entry in self.entries]
+        return Parameters(entries, self.ties, self.structure)
 
     def tie(self, follower: str, leader: str, *, factor: float = 1.0) -> Parameters:
         """Return a copy in which one parameter is a multiple of another."""
@@ -215,8 +274,10 @@ class Parameters:
         for name in values:
             self[name]
         for name, tie in self.ties.items():
-            follows = tie.factor * np.asarray(values.get(tie.leader, self[tie.leader].value), dtype=float)
-            if name in values and not np.allclose(values[name], follows, rtol=1e-9, atol=0.0):
+            if name not in values:
+                continue
+            follows = tie.factor * self[tie.leader].plain(values.get(tie.leader, self[tie.leader].value))
+            if not np.allclose(self[name].plain(values[name]), follows, rtol=1e-9, atol=0.0):
                 raise ParameterError(
                     f"Parameter {name!r} is tied to {tie.leader!r} and therefore {follows}, not {values[name]}. "
                     "Give the value of its leader."
@@ -297,24 +358,39 @@ def as_parameters(given: Any) -> Parameters:
     """Take parameters as users give them.
 
     Args:
-        given: `Parameters`, a list of `Parameter`, a mapping from name to number or array, or any nested container of
-            numbers and arrays.
+        given: `Parameters`, a list of `Parameter`, a dictionary from name to number or array, or any structure of
+            numbers, arrays and quantities: nested containers, dataclasses, modules, a lone number.
 
     Returns:
-        The parameters; for a nested container those of `Parameters.from_tree`.
+        The parameters. Lists of numbers directly in a dictionary are arrays; otherwise they are those of
+        `Parameters.from_tree`, to which a list is a container.
+
+    Raises:
+        ParameterError: Something in it is no real number.
     """
     if isinstance(given, Parameters):
         return given
     if isinstance(given, list | tuple) and given and all(isinstance(entry, Parameter) for entry in given):
         return Parameters(given)
-    if isinstance(given, Mapping) and all(_is_numeric(value) for value in given.values()):
+    if isinstance(given, Mapping) and all(isinstance(name, str) and _is_numeric(given[name]) for name in given):
         return Parameters(given)
     return Parameters.from_tree(given)
 
 
 def _is_numeric(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return _is_list_of_numbers(value)
+    return is_quantity(value) or is_number(value)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
     try:
-        np.asarray(value, dtype=float)
+        return np.asarray(value).dtype.kind in "iuf" and type(value) in (list, tuple)
     except (TypeError, ValueError):
         return False
-    return True
+
+
+def _is_bounded(entry: Parameter) -> bool:
+    """Return whether a parameter would be bounded as a variable."""
+    is_open = (entry.lower == -np.inf) | ((entry.lower == 0.0) & (entry.transform == "log"))
+    return not np.all((is_open & (entry.upper == np.inf)) | entry.fixed)

@@ -1,5 +1,6 @@
 """The question an optimizer gets, and the answer it gives."""
 
+from fieldfit.problem.constraint_report import ConstraintOutcome
 from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Budget, Observer, Step
 from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
@@ -8,11 +9,13 @@ from fieldfit.problem.recorder import HistoryEntry, Record, Recorder, Run, run_p
 from fieldfit.problem.result import ConvergenceRow, OptimizationResult
 from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.vector_constraints import VectorConstraints
 from fieldfit.problem.verdict import Verdict
 
 __all__ = [
     "AbstractOptimizer",
     "Budget",
+    "ConstraintOutcome",
     "ConvergenceRow",
     "DerivativeOptions",
     "HistoryEntry",
@@ -26,6 +29,7 @@ __all__ = [
     "Step",
     "Subproblem",
     "Traits",
+    "VectorConstraints",
     "VectorProblem",
     "Verdict",
     "run_part",

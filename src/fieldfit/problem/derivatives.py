@@ -4,6 +4,11 @@ Differences are taken in the scaled variables x, only in those that a term feels
 a sum of traced terms and one external program costs n more runs of the program and nothing else. The points of one
 derivative are independent tasks for an executor.
 
+Steps are chosen in x and measured in what a variable moves. For a transformed parameter that is its physical value: the
+quotient is the derivative with respect to that value, whose exact slope in x the chain rule multiplies it by. Where
+linear equalities have taken variables away, differences are in those there were before: a term can be evaluated where
+the equalities do not hold.
+
 References:
     Nocedal, Wright (2006), Numerical Optimization, section 8.1, doi:10.1007/978-0-387-40065-5.
 """
@@ -21,7 +26,7 @@ from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.execution import Completed, ordered_map
 from fieldfit.objectives import AbstractObjective, Evaluation, ObjectiveFunction, ObjectiveTraits
 from fieldfit.objectives.objective import evaluation_from_residuals
-from fieldfit.parameters import Parameters, ParameterSpace
+from fieldfit.parameters import Parameters, ParameterSpace, ProjectedSpace, Space, transforms
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
@@ -65,7 +70,7 @@ class DerivativeOptions:
 
 def with_differences(
     objective: AbstractObjective,
-    space: ParameterSpace,
+    space: Space,
     options: DerivativeOptions,
     *,
     executor: Executor | None = None,
@@ -96,7 +101,8 @@ def with_differences(
             f'jac="analytical" was asked for, but the term {label!r} has no exact derivatives. '
             'Write it in JAX, give its Jacobian, or use jac="auto".'
         )
-    return DifferencedObjective(objective, space, options, executor)
+    inner = space.space if isinstance(space, ProjectedSpace) else space
+    return DifferencedObjective(objective, inner, options, executor)
 
 
 def derivative_modes(objective: AbstractObjective) -> dict[str, str]:
@@ -175,15 +181,16 @@ class DifferencedObjective(AbstractObjective):
         return evaluation_from_residuals(found.residuals, rows, **rest)
 
     def _steps(self, move: _Move, values: Vector) -> tuple[float, ...]:
-        """Return the steps of one variable inside its bounds: one, or two of opposite sign; none if closed."""
-        x = values[move.elements[0]] / move.factors[0]
+        """Return the steps of what one variable moves: one, or two of opposite sign; none if the bounds are closed."""
+        x = move.position(values)
         step = self._step * max(1.0, abs(x))
         above, below = move.upper - x, x - move.lower
         if self.options.method == "central" and min(above, below) >= step:
-            return _taken(x, step), _taken(x, -step)
+            pair = move.taken(values, x, step), move.taken(values, x, -step)
+            return pair if all(pair) else ()
         if step > above:
             step = -min(step, below) if below > above else above
-        taken = _taken(x, step)
+        taken = move.taken(values, x, step)
         return (taken,) if taken else ()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -193,16 +200,38 @@ class DifferencedObjective(AbstractObjective):
 
 @dataclass(frozen=True, eq=False)
 class _Move:
-    """What one variable moves: its label, the elements of the term with their factors, and its bounds."""
+    """What one variable moves.
+
+    Args:
+        label: Of the variable.
+        elements: Those of the term that it moves, by index.
+        factors: Their changes per unit of x, or of the physical value of a transformed variable.
+        lower: Lower bound of x.
+        upper: Upper bound of x.
+        curve: Name of its transform and its curve; None if it is varied as it is.
+    """
 
     label: str
     elements: np.ndarray
     factors: Vector
     lower: float
     upper: float
+    curve: tuple[str, transforms.Curve] | None = None
+
+    def position(self, values: Vector) -> float:
+        """Return x of the variable."""
+        y = values[self.elements[0]] / self.factors[0]
+        return float(y if self.curve is None else transforms.variables(*self.curve, np.array([y]))[0])
+
+    def taken(self, values: Vector, x: float, step: float) -> float:
+        """Return what is left of a step in x after rounding, in what the factors count."""
+        if self.curve is None:
+            return (x + step) - x
+        reached = float(transforms.physical(*self.curve, np.array([x + step]))[0])
+        return reached - float(values[self.elements[0]] / self.factors[0])
 
     def at(self, values: Vector, step: float) -> Vector:
-        """Return values in which the variable has moved by a step."""
+        """Return values in which the variable has taken a step."""
         moved = values.copy()
         moved[self.elements] += step * self.factors
         return moved
@@ -218,7 +247,7 @@ def _moves(parameters: Parameters, space: ParameterSpace) -> list[_Move]:
         elements = np.flatnonzero(source == variable)
         if elements.size:
             limits = float(space.lower[variable]), float(space.upper[variable])
-            moves.append(_Move(label, elements, factors[elements], *limits))
+            moves.append(_Move(label, elements, factors[elements], *limits, space.curve_of(variable)))
     return moves
 
 
@@ -239,8 +268,3 @@ def _slope(here: Vector, moved: list[Vector], steps: tuple[float, ...]) -> Vecto
     if len(steps) == 2:
         return (moved[0] - moved[1]) / (steps[0] - steps[1])
     return (moved[0] - here) / steps[0] if steps else np.zeros_like(here)
-
-
-def _taken(x: float, step: float) -> float:
-    """Return the step that is left of x + step after rounding."""
-    return (x + step) - x

@@ -34,6 +34,7 @@ from fieldfit.parameters import Parameters, ParameterSpace
 from fieldfit.problem.problem import Problem
 from fieldfit.trees import flatten_with_names
 from fieldfit.typing import Matrix, Vector
+from fieldfit.units import is_quantity
 
 
 def check_gradient(
@@ -87,7 +88,7 @@ def check_gradient(
 def _at(parameters: Parameters, x: Any) -> Parameters:
     if isinstance(x, Mapping) and parameters.structure is None:
         return parameters.replace(x)
-    leaves, structure = flatten_with_names(x)
+    leaves, structure = flatten_with_names(x, is_leaf=is_quantity)
     return parameters.replace(dict(zip(structure.names, leaves, strict=True)))
 
 
@@ -160,7 +161,7 @@ class _TermCheck:
         outputs = np.atleast_1d(found.cost if found.residuals is None else found.residuals)
         spread = np.zeros((outputs.size, self._space.parameters.size))
         spread[:, self._elements if found.columns is None else self._elements[found.columns]] = derivatives
-        return outputs, self._space.chain(spread)
+        return outputs, self._space.chain(spread, self._space.start)
 
     def _differences(self, variables: list[int], *, factor: float = 1.0) -> dict[int, Difference]:
         """Return the derivatives with respect to some variables by differences."""

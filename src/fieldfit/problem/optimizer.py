@@ -17,16 +17,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fieldfit.diagnostics import Multipliers
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.execution import ExecutorChoice, open_executor
 from fieldfit.objectives import AbstractObjective, Evaluation
+from fieldfit.parameters import ProjectedSpace
+from fieldfit.problem.constrained_verdict import judge_constrained
+from fieldfit.problem.constraint_report import report_constraints
 from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Observer
 from fieldfit.problem.problem import Problem
 from fieldfit.problem.recorder import Interruption, Recorder, Run
 from fieldfit.problem.result import OptimizationResult
 from fieldfit.problem.vector import VectorProblem
-from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict, judge
+from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict
+from fieldfit.typing import Vector
 
 ROUNDING = 1e-9
 """Part of a score that says nothing."""
@@ -47,6 +52,7 @@ class Traits:
         needs_bounds: It searches between bounds, so every variable must have both.
         needs_finite_start: It cannot begin where the objective cannot be evaluated.
         handles_bounds: It never evaluates outside bounds.
+        handles_constraints: It takes equalities and inequalities between functions of the parameters.
         is_global: It looks beyond the basin of its start.
         is_stochastic: It draws random numbers; the same seed gives the same bits.
         is_parallel: It evaluates independent points, over an executor if there is one.
@@ -60,6 +66,7 @@ class Traits:
     needs_bounds: bool = False
     needs_finite_start: bool = True
     handles_bounds: bool = False
+    handles_constraints: bool = False
     is_global: bool = False
     is_stochastic: bool = False
     is_parallel: bool = False
@@ -76,6 +83,7 @@ class Outcome:
         runs: Runs of other optimizers that it is made of.
         cycle_scores: Score after each cycle of `CyclingOptimizer`.
         seed: Of the random numbers; None if there were none.
+        multipliers: What the optimizer found itself, one per row of the constraints it was given; None if it did not.
     """
 
     message: str
@@ -83,6 +91,7 @@ class Outcome:
     runs: tuple[Run, ...] = ()
     cycle_scores: tuple[float, ...] = ()
     seed: int | None = None
+    multipliers: Vector | None = None
 
 
 class AbstractOptimizer(ABC):
@@ -159,19 +168,22 @@ class AbstractOptimizer(ABC):
                     f"The objective could not be evaluated at any of {recorder.n_evaluations} points; at the start: "
                     f"{_reason(start)}. Correct the model, or give a start where it can be evaluated."
                 )
-            best, verdict = _judge_best(vector, recorder, start)
-        finished = _Finished(start, best, outcome, verdict, time.perf_counter() - begin)
-        return _result(self.name, problem, vector, recorder, finished)
+            whole, x, best = _without_elimination(problem, vector, recorder)
+            best, verdict, multipliers = _judge_best(whole, x, best, start)
+        finished = _Finished(start, x, best, outcome, verdict, multipliers, time.perf_counter() - begin)
+        return _result(self.name, problem, whole, recorder, finished)
 
 
 @dataclass(frozen=True, eq=False)
 class _Finished:
-    """A run that is over: first and best evaluation, what the optimizer says, our verdict, duration [s]."""
+    """A run that is over: first evaluation, best point, what the optimizer says, our verdict, duration [s]."""
 
     start: Evaluation
+    x: Vector
     best: Evaluation
     outcome: Outcome
     verdict: Verdict
+    multipliers: Multipliers | None
     wall_time: float
 
 
@@ -202,6 +214,13 @@ def check_traits(optimizer: AbstractOptimizer, problem: VectorProblem) -> None:
             "ScipyOptimizer with L-BFGS-B, TNC, SLSQP, trust-constr, Nelder-Mead, Powell, COBYQA, COBYLA, trf or "
             "dogbox, or remove the bounds."
         )
+    if problem.constraints is not None and not traits.handles_constraints:
+        names = ", ".join(condition.name for condition in problem.constraints.conditions)
+        raise SettingsError(
+            f"{name} takes no constraints besides bounds, but there is {names}. Use AugmentedLagrangianOptimizer, or "
+            "ScipyOptimizer with SLSQP, trust-constr, COBYQA or COBYLA. Linear equalities are taken by every optimizer "
+            "if enough of their parameters have no bounds."
+        )
     is_open = ~(np.isfinite(problem.lower) & np.isfinite(problem.upper))
     if np.any(is_open) and traits.needs_bounds:
         raise SettingsError(
@@ -216,9 +235,24 @@ def _listed(labels: tuple[str, ...], chosen: np.ndarray) -> str:
     return f"{', '.join(names[:3])}{more} {'have' if len(names) > 1 else 'has'}"
 
 
-def _judge_best(problem: VectorProblem, recorder: Recorder, start: Evaluation) -> tuple[Evaluation, Verdict]:
+def _without_elimination(
+    problem: Problem, vector: VectorProblem, recorder: Recorder
+) -> tuple[VectorProblem, Vector, Evaluation]:
+    """Return the problem with all its variables and constraints, and the best point and its evaluation in it."""
+    space = vector.space
+    if not isinstance(space, ProjectedSpace):
+        return vector, recorder.best_x, recorder.best
+    whole = problem.vector(derivatives=vector.derivatives, eliminate=False)
+    x = whole.space.clip(space.full(recorder.best_x))
+    found = whole.evaluate(x, recorder.best.state, derivatives=recorder.best.gradient is not None)
+    # Rounding may leave an elimination at a violation of a few bits; the cost stays the one that was found.
+    return whole, x, replace(found, cost=recorder.best.cost) if found.is_finite else found
+
+
+def _judge_best(
+    problem: VectorProblem, x: Vector, best: Evaluation, start: Evaluation
+) -> tuple[Evaluation, Verdict, Multipliers | None]:
     """Return the best evaluation, completed by derivatives where they can be had, and whether it is stationary."""
-    x, best = recorder.best_x, recorder.best
     n_evaluations = 0
     is_cheap = problem.has_derivatives or best.residuals is not None or x.size <= MOST_TWICE_DIFFERENCED
     if best.gradient is None and np.isfinite(best.cost) and is_cheap and not problem.is_noisy:
@@ -227,22 +261,24 @@ def _judge_best(problem: VectorProblem, recorder: Recorder, start: Evaluation) -
         best = completed if completed.is_finite else best
     if best.gradient is None and not is_cheap:
         reason = f"differences of {x.size} variables would take too many evaluations"
-        return best, Verdict("unverified", np.nan, reason, n_evaluations)
-    verdict = judge(problem, x, best, start.cost)
-    if best.cost > start.cost * (1.0 + ROUNDING):
+        return best, Verdict("unverified", np.nan, reason, n_evaluations), None
+    verdict, multipliers = judge_constrained(problem, x, best, start.cost)
+    if best.cost > start.cost * (1.0 + ROUNDING) and best.violation >= start.violation:
         reason = f"what the score means changed on the way, and it rose from {start.score:.6g} to {best.score:.6g}"
         verdict = replace(verdict, word="not converged", reason=reason)
-    return best, replace(verdict, n_evaluations=verdict.n_evaluations + n_evaluations)
+    return best, replace(verdict, n_evaluations=verdict.n_evaluations + n_evaluations), multipliers
 
 
 def _result(
     name: str, problem: Problem, vector: VectorProblem, recorder: Recorder, finished: _Finished
 ) -> OptimizationResult:
-    space, parameters = vector.space, problem.parameters
+    space, parameters = problem.parameters.space, problem.parameters
     start, best, outcome = finished.start, finished.best, finished.outcome
     # Rounding in x * scale may leave a value one bit outside its bounds.
-    final = np.clip(space.physical(recorder.best_x), space.physical_lower, space.physical_upper)
+    final = np.clip(space.physical(finished.x), space.physical_lower, space.physical_upper)
+    slopes = space.slopes(finished.x)
     slices = problem.objective.term_slices()
+    multipliers = finished.multipliers
     return OptimizationResult(
         success=finished.verdict.word == "converged",
         verdict=finished.verdict,
@@ -257,10 +293,12 @@ def _result(
         n_derivative_evaluations=sum(entry.has_derivatives for entry in recorder.history),
         n_difference_evaluations=recorder.n_differences,
         residuals=best.residuals,
-        jacobian=None if best.jacobian is None else best.jacobian / space.scale,
-        gradient=None if best.gradient is None else best.gradient / space.scale,
+        jacobian=None if best.jacobian is None else best.jacobian / slopes,
+        gradient=None if best.gradient is None else best.gradient / slopes,
         terms={label: (_squares(start, part), _squares(best, part)) for label, part in slices.items()},
         history=tuple(recorder.history),
+        constraints=report_constraints(vector, best, multipliers),
+        tangent=None if multipliers is None else multipliers.tangent * slopes[:, None],
         last_accepted=tuple(recorder.accepted),
         jac_mode=vector.derivative_modes,
         failures=_failures(recorder),

@@ -27,17 +27,24 @@ from fieldfit.typing import Matrix, Vector
 if TYPE_CHECKING:
     from fieldfit.problem.optimizer import AbstractOptimizer
 
+NOTHING = Evaluation(np.inf, violation=np.inf)
+"""Stands for the best evaluation before there is any."""
+
 REMEMBERED_STEPS = 6
 """Accepted points that are kept to tell how fast a run still moved: the last five steps between them."""
 
 
 class HistoryEntry(NamedTuple):
-    """One evaluation: its number, the cost it gave, whether the point was accepted, whether derivatives were made."""
+    """One evaluation: its number, the cost it gave, whether the point was accepted, whether derivatives were made.
+
+    `violation` is that of the constraints in units of their tolerances.
+    """
 
     evaluation: int
     cost: float
     is_accepted: bool
     has_derivatives: bool
+    violation: float = 0.0
 
 
 class Interruption(BaseException):
@@ -109,7 +116,8 @@ class Recorder:
         lower: Lower bounds, shape (n,).
         upper: Upper bounds, shape (n,).
         labels: One label per variable.
-        best_x: Point of the lowest cost so far, shape (n,).
+        constraints: What must hold besides bounds; None if nothing.
+        best_x: Point of the lowest cost so far, constraints first, shape (n,).
         best: Evaluation there.
         history: One entry per evaluation.
         failures: What went wrong, with how often.
@@ -129,8 +137,9 @@ class Recorder:
         self.labels = problem.labels
         self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
         self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
+        self.constraints = problem.constraints
         self.executor = executor
-        self.best_x, self.best = problem.x0, Evaluation(np.inf)
+        self.best_x, self.best = problem.x0, NOTHING
         self.history: list[HistoryEntry] = []
         self.failures: dict[str, int] = {}
         self.iteration = -1
@@ -208,6 +217,10 @@ class Recorder:
         self._count_second(2 * x.size)
         return self.problem.hessian(x, state)
 
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return the second derivatives of the weighted constraints; see `VectorProblem.constraint_hessian`."""
+        return self.problem.constraint_hessian(x, multipliers)
+
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
         """Return the Hessian of the cost times a direction; see `VectorProblem.hessian`."""
         self._count_second(2)
@@ -239,7 +252,7 @@ class Recorder:
         """
         self.iteration += 1
         if self._parent is not None:
-            self._parent.tell(self.embed(x), cost=_lower(cost, self._parent.best.cost), **news)
+            self._parent.tell(self.embed(x), cost=_lower(cost, self._parent.best), **news)
             return
         if not self._observers:
             return
@@ -295,7 +308,7 @@ class Recorder:
             found: Evaluation there, of the part.
             index: Place of that evaluation in the history, from 0.
         """
-        if found.is_finite and found.cost < self.best.cost:
+        if found.is_finite and found.is_better_than(self.best):
             whole = found.gradient is None or found.gradient.size == x.size
             self.best_x, self.best = x.copy(), found if whole else replace(found, gradient=None, jacobian=None)
             self._best_index = index
@@ -319,7 +332,7 @@ class Recorder:
         Raises:
             Interruption: An observer asked to stop; the part has been taken over by then.
         """
-        offset, best = len(self.history), self.best.cost
+        offset, best = len(self.history), self.best
         self.history += [entry._replace(evaluation=offset + entry.evaluation) for entry in part.history]
         self.n_differences += part.n_differences
         for failure, count in part.failures.items():
@@ -368,12 +381,13 @@ class Recorder:
     def _remember(self, x: Vector, found: Evaluation, *, derivatives: bool) -> None:
         self._log(found, derivatives=derivatives)
         self._last_x = x
-        is_better = found.cost < self.best.cost or (found.cost == self.best.cost and self.best.gradient is None)
+        same = found.cost == self.best.cost and found.violation == self.best.violation
+        is_better = found.is_better_than(self.best) or (same and self.best.gradient is None)
         if is_better and found.is_finite and not found.failure:
             self.best_x, self.best, self._best_index = x.copy(), found, len(self.history) - 1
 
     def _log(self, found: Evaluation, *, derivatives: bool) -> None:
-        self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives))
+        self.history.append(HistoryEntry(len(self.history) + 1, found.cost, False, derivatives, found.violation))
         self.n_differences += found.n_differences
         if found.failure:
             self.failures[found.failure] = self.failures.get(found.failure, 0) + 1
@@ -427,8 +441,9 @@ def run_part(optimizer: AbstractOptimizer, recorder: Recorder, x0: Vector, start
     return Run(x0, x, recorder.best, message, n_iterations, recorder.n_evaluations, failure)
 
 
-def _lower(cost: float, other: float) -> float:
-    return min(cost, other) if np.isfinite(other) else cost
+def _lower(cost: float, best: Evaluation) -> float:
+    """Return the cost that is told of a part: that of the best point so far, unless constraints decide what is best."""
+    return min(cost, best.cost) if np.isfinite(best.cost) and best.constraints is None else cost
 
 
 def _evaluate(problem: VectorProblem | Subproblem, derivatives: bool, x: Vector, state: Any) -> Evaluation:

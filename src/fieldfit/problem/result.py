@@ -12,6 +12,7 @@ import numpy as np
 from fieldfit.diagnostics import Identifiability, covariance, free_variables, identifiability
 from fieldfit.errors import EvaluationError
 from fieldfit.parameters import Parameters
+from fieldfit.problem.constraint_report import ConstraintOutcome
 from fieldfit.problem.recorder import HistoryEntry, Run
 from fieldfit.problem.verdict import Verdict
 from fieldfit.typing import Matrix, Vector
@@ -50,6 +51,9 @@ class OptimizationResult:
         gradient: Of the cost with respect to the free physical parameters, shape (n,).
         terms: Term name to its part of the score (start, end).
         history: One entry per evaluation.
+        constraints: What became of every constraint.
+        tangent: Physical directions of the free parameters that active constraints leave, shape (n, k); None if there
+            are no constraints.
         last_accepted: Cost and scaled variables of the last accepted points, at most six.
         jac_mode: Term name to the derivatives used: "exact", "forward differences", "central differences".
         failures: What went wrong during the run, each once.
@@ -79,6 +83,8 @@ class OptimizationResult:
     gradient: Vector | None
     terms: Mapping[str, tuple[float, float]]
     history: tuple[HistoryEntry, ...]
+    constraints: tuple[ConstraintOutcome, ...] = ()
+    tangent: Matrix | None = None
     last_accepted: tuple[tuple[float, Vector], ...] = ()
     jac_mode: Mapping[str, str] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
@@ -94,6 +100,16 @@ class OptimizationResult:
     def optimality(self) -> float:
         """First-order optimality of the best point; see `Verdict`."""
         return self.verdict.optimality
+
+    @property
+    def violation(self) -> float:
+        """How far the worst constraint is outside its limits, in its own unit; 0 if all hold."""
+        return max((entry.violation for entry in self.constraints), default=0.0)
+
+    @property
+    def multipliers(self) -> dict[str, np.ndarray]:
+        """Constraint name to the multipliers of its rows; see `ConstraintOutcome`."""
+        return {entry.name: entry.multipliers for entry in self.constraints}
 
     @property
     def initial_params(self) -> Vector:
@@ -169,9 +185,10 @@ class OptimizationResult:
     def is_at_bound(self) -> np.ndarray:
         """Whether each free parameter is held by a bound at the solution, shape (n,)."""
         space = self.parameters.space
+        slopes = space.slopes(space.start)
         gradient = self.gradient if self.gradient is not None else np.zeros(space.size)
-        curvature = None if self.jacobian is None else np.sum((self.jacobian * space.scale) ** 2, axis=0)
-        return ~free_variables(space.start, gradient * space.scale, space.lower, space.upper, curvature=curvature)
+        curvature = None if self.jacobian is None else np.sum((self.jacobian * slopes) ** 2, axis=0)
+        return ~free_variables(space.start, gradient * slopes, space.lower, space.upper, curvature=curvature)
 
     def covariance(self) -> Matrix:
         """Return the covariance of the free parameters in physical units, shape (n, n).
@@ -180,7 +197,10 @@ class OptimizationResult:
             EvaluationError: The objective has no residuals.
         """
         jacobian, residuals = self._least_squares("A covariance")
-        return covariance(jacobian, residuals, ~self.is_at_bound)
+        if self.tangent is None:
+            return covariance(jacobian, residuals, ~self.is_at_bound)
+        along = covariance(jacobian @ self.tangent, residuals, np.ones(self.tangent.shape[1], dtype=bool))
+        return self.tangent @ along @ self.tangent.T
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -218,6 +238,7 @@ class OptimizationResult:
         lines += [f"  chosen       {self.reason}"] if self.reason else []
         lines += [f"  seed         {self.seed}"] if self.seed is not None else []
         lines += [f"  {name:24s} {start:12.6g} -> {end:.6g}" for name, (start, end) in self.terms.items()]
+        lines += [f"  constraint   {entry}" for entry in self.constraints]
         lines += [f"  failed       {failure}" for failure in self.failures]
         return "\n".join(lines)
 

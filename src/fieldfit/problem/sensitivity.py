@@ -68,13 +68,13 @@ def compute_sensitivity(
     check_metric(metric)
     problem = Problem(problem) if isinstance(problem, AbstractObjective) else problem
     with open_executor(executor) as workers:
-        recorder = Recorder(problem.vector(), executor=workers)
-        steps = _scaled_steps(recorder, step_sizes)
+        recorder = Recorder(problem.vector(eliminate=False), executor=workers)
+        steps = _scaled_steps(problem, step_sizes)
         start = recorder.evaluate(recorder.x0, recorder.initial_state(), derivatives=False)
         if start.failure or not start.is_finite:
             raise EvaluationError(_cannot_be_evaluated(start))
         found = measure_sensitivity(recorder, recorder.x0, start, metric=metric, steps=steps)
-    return replace(_in_physical_units(found, recorder), n_evaluations=recorder.n_evaluations)
+    return replace(_in_physical_units(found, problem), n_evaluations=recorder.n_evaluations)
 
 
 def compute_exact_sensitivity(
@@ -99,21 +99,21 @@ def compute_exact_sensitivity(
     """
     check_metric(metric)
     problem = Problem(problem) if isinstance(problem, AbstractObjective) else problem
-    recorder = Recorder(problem.vector())
+    recorder = Recorder(problem.vector(eliminate=False))
     if not (recorder.has_residuals and recorder.has_derivatives):
         lacks = "exact derivatives" if recorder.has_residuals else "residuals"
         raise SettingsError(
             f"The exact sensitivity comes from a Jacobian of residuals, but the objective has no {lacks}. "
             "Use `compute_sensitivity`, which takes differences of the score."
         )
-    steps = _scaled_steps(recorder, step_sizes)
+    steps = _scaled_steps(problem, step_sizes)
     start = recorder.evaluate(recorder.x0, recorder.initial_state())
     if start.failure or not start.is_finite or start.jacobian is None or start.residuals is None:
         raise EvaluationError(_cannot_be_evaluated(start))
     d1 = 2.0 * (start.residuals @ start.jacobian) * steps
     d2 = 2.0 * np.einsum("ij,ij->j", start.jacobian, start.jacobian) * steps**2
     found = rank_by_sensitivity(recorder.labels, d1, d2, steps, metric=metric)
-    return replace(_in_physical_units(found, recorder), source="Gauss-Newton", n_evaluations=1)
+    return replace(_in_physical_units(found, problem), source="Gauss-Newton", n_evaluations=1)
 
 
 def measure_sensitivity(
@@ -198,20 +198,21 @@ def _moved(x: Vector, variable: int, position: float) -> Vector:
     return moved
 
 
-def _scaled_steps(problem: Recorder, step_sizes: Vector | None) -> Vector:
+def _scaled_steps(problem: Problem, step_sizes: Vector | None) -> Vector:
+    space = problem.parameters.space
     if step_sizes is None:
-        return default_steps(problem.x0)
+        return default_steps(space.start)
     given = np.asarray(step_sizes, dtype=float)
-    if given.shape != problem.x0.shape or not (np.all(given > 0.0) and np.all(np.isfinite(given))):
+    if given.shape != space.start.shape or not (np.all(given > 0.0) and np.all(np.isfinite(given))):
         raise SettingsError(
-            f"step_sizes = {step_sizes} is not one positive number for each of the {problem.x0.size} free parameters. "
+            f"step_sizes = {step_sizes} is not one positive number for each of the {space.size} free parameters. "
             "Give them in the order of the labels, in the units of the parameters."
         )
-    return given / problem.problem.space.scale
+    return given / space.scale
 
 
-def _in_physical_units(found: Sensitivity, problem: Recorder) -> Sensitivity:
-    return replace(found, step_sizes=found.step_sizes * problem.problem.space.scale)
+def _in_physical_units(found: Sensitivity, problem: Problem) -> Sensitivity:
+    return replace(found, step_sizes=found.step_sizes * problem.parameters.space.scale)
 
 
 def _cannot_be_evaluated(start: Evaluation) -> str:

@@ -39,6 +39,7 @@ class Subproblem:
         self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
         self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
         self.space, self.derivatives = problem.space, problem.derivatives
+        self.constraints = problem.constraints
 
     def serial(self) -> Subproblem:
         """Return the same problem without an executor."""
@@ -65,7 +66,8 @@ class Subproblem:
         if self._is_whole or found.gradient is None:
             return found
         jacobian = None if found.jacobian is None else found.jacobian[:, self.free]
-        return replace(found, jacobian=jacobian, gradient=found.gradient[self.free])
+        rows = None if found.constraint_jacobian is None else found.constraint_jacobian[:, self.free]
+        return replace(found, jacobian=jacobian, gradient=found.gradient[self.free], constraint_jacobian=rows)
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
         """Return the second derivatives of the cost in the free variables."""
@@ -76,6 +78,10 @@ class Subproblem:
         whole = np.zeros_like(self.whole)
         whole[self.free] = direction
         return self.problem.hessian_product(self.embed(x), whole, state)[self.free]
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return the second derivatives of the weighted constraints in the free variables."""
+        return self.problem.constraint_hessian(self.embed(x), multipliers)[np.ix_(self.free, self.free)]
 
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x."""

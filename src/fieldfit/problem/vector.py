@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import cached_property
@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from fieldfit.constraints import Condition
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import AbstractObjective, Evaluation
-from fieldfit.parameters import ParameterSpace
+from fieldfit.parameters import Space
 from fieldfit.precision import in_double_precision
 from fieldfit.problem.derivatives import DerivativeOptions, derivative_modes, with_differences
+from fieldfit.problem.vector_constraints import VectorConstraints
 from fieldfit.typing import Matrix, Vector
 
 HESSIAN_STEP = 1e-6
@@ -34,6 +36,7 @@ class VectorProblem:
         derivatives: Which derivatives are asked for.
         executor: Where the points of finite differences are evaluated; None: here.
         state: State of the first evaluation; None: the objective's own.
+        conditions: On the parameters, those that the space does not see to.
 
     Attributes:
         objective: The objective, with differences where it needs them.
@@ -46,6 +49,7 @@ class VectorProblem:
         has_derivatives: Whether all derivatives are exact; otherwise asking for them costs further evaluations.
         is_traceable: Whether JAX can trace the objective end to end.
         is_noisy: Whether two evaluations at one point may differ.
+        constraints: What must hold besides bounds; None if nothing.
 
     Raises:
         SettingsError: Only exact derivatives are allowed and a term has none.
@@ -54,11 +58,12 @@ class VectorProblem:
     def __init__(
         self,
         objective: AbstractObjective,
-        space: ParameterSpace,
+        space: Space,
         *,
         derivatives: DerivativeOptions = DerivativeOptions(),
         executor: Executor | None = None,
         state: Any = None,
+        conditions: Sequence[Condition] = (),
     ) -> None:
         self._given = objective
         self.objective = with_differences(objective, space, derivatives, executor=executor)
@@ -73,6 +78,8 @@ class VectorProblem:
         self.is_traceable = self.objective.traits.is_traceable
         self.is_noisy = objective.traits.is_noisy
         self._state = state
+        self._conditions = tuple(conditions)
+        self.constraints = VectorConstraints(conditions, space, derivatives, executor=executor) if conditions else None
 
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
@@ -80,7 +87,9 @@ class VectorProblem:
 
     def serial(self) -> VectorProblem:
         """Return the same problem without an executor, for a worker: one that waits for its own pool waits forever."""
-        return VectorProblem(self._given, self.space, derivatives=self.derivatives, state=self._state)
+        return VectorProblem(
+            self._given, self.space, derivatives=self.derivatives, state=self._state, conditions=self._conditions
+        )
 
     @property
     def derivative_modes(self) -> dict[str, str]:
@@ -104,10 +113,10 @@ class VectorProblem:
             return Evaluation(np.nan, state=state, failure=str(error))
         if not math.isfinite(found.cost):
             return replace(found, cost=np.nan, failure=found.failure or self._describe_not_finite(x, found))
-        if not derivatives or found.gradient is None:
-            return found
-        jacobian = None if found.jacobian is None else self.space.chain(found.jacobian, found.columns)
-        return found.chained(jacobian, self.space.chain(found.gradient, found.columns))
+        if derivatives and found.gradient is not None:
+            jacobian = None if found.jacobian is None else self.space.chain(found.jacobian, x, found.columns)
+            found = found.chained(jacobian, self.space.chain(found.gradient, x, found.columns))
+        return found if self.constraints is None else self.constraints.added_to(found, x, derivatives=derivatives)
 
     def hessian(self, x: Vector, state: Any) -> Matrix:
         """Return the second derivatives of the cost, shape (n, n).
@@ -122,6 +131,14 @@ class VectorProblem:
         columns = [self._along(x, direction, state) for direction in np.eye(x.size)]
         found = np.stack([np.zeros_like(x) if column is None else column for column in columns])
         return 0.5 * (found + found.T)
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return the second derivatives of multipliers @ c(x), shape (n, n); zero without constraints.
+
+        Raises:
+            EvaluationError: A Jacobian it needs cannot be computed.
+        """
+        return np.zeros((x.size, x.size)) if self.constraints is None else self.constraints.hessian(x, multipliers)
 
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
         """Return the Hessian of the cost times a direction, shape (n,); see `hessian`."""
@@ -142,7 +159,7 @@ class VectorProblem:
                 "The objective cannot be traced by JAX from end to end. Write every term in JAX, or use an optimizer "
                 "that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
             )
-        return self.objective.traced(self.space.constant + self.space.multiplier * x[self.space.source])
+        return self.objective.traced(self.space.traced_physical(x))
 
     def traced_cost(self, x: Any) -> Any:
         """Return half the sum of squares, or the scalar, of a traced x."""

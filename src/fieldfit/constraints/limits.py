@@ -1,0 +1,99 @@
+"""Limits of a condition and the parameters in it, brought to one unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fieldfit.constraints.constraint import as_rows
+from fieldfit.errors import ConstraintError, ParameterError
+from fieldfit.parameters import Parameter, Parameters
+from fieldfit.typing import Vector
+from fieldfit.units import Unit, unit_of
+
+
+def limits_in(
+    lower: Any, upper: Any, parameters: Parameters, elements: np.ndarray, label: str
+) -> tuple[Vector, Vector, Unit | None]:
+    """Return the limits of a linear condition as plain numbers, and their unit.
+
+    Args:
+        lower: Smallest values, plain or with a unit.
+        upper: Largest values.
+        parameters: All parameters.
+        elements: Those in the condition, by index.
+        label: Of the condition, for messages.
+
+    Raises:
+        ConstraintError: The parameters have units and the limits have none, although these are not 0 or infinite.
+    """
+    lower, upper, unit = plain_limits(lower, upper, label)
+    units = [owner.unit for owner in _owners(parameters, elements) if isinstance(owner.unit, Unit)]
+    if unit is None and units:
+        given = np.concatenate([lower, upper])
+        if np.any(np.isfinite(given) & (given != 0.0)):
+            raise ConstraintError(
+                f"Constraint {label!r} asks for plain numbers, but its parameters are in {units[0]}. Give its values "
+                "with a unit."
+            )
+        unit = units[0]
+    return lower, upper, unit
+
+
+def plain_limits(lower: Any, upper: Any, label: str) -> tuple[Vector, Vector, Unit | None]:
+    """Return two limits as plain numbers of one size, and their unit.
+
+    Raises:
+        ConstraintError: They are no numbers, differ in size, or only one of them has a unit.
+    """
+    units = [unit_of(lower), unit_of(upper)]
+    unit = units[0] or units[1]
+    missing = -np.inf, np.inf
+    ends = []
+    for given, own, absent in zip((lower, upper), units, missing, strict=True):
+        plain = given if own is None or unit is None else unit.magnitude(given)
+        end = as_rows(absent if plain is None else plain, f"A limit of constraint {label!r}")
+        if unit is not None and own is None and np.any(np.isfinite(end) & (end != 0.0)):
+            raise ConstraintError(
+                f"Constraint {label!r} has a limit in {unit} and the plain limit {given}. Give both with a unit."
+            )
+        ends.append(end)
+    try:
+        low, high = np.broadcast_arrays(*ends)
+    except ValueError as error:
+        raise ConstraintError(
+            f"Constraint {label!r} has {ends[0].size} lower and {ends[1].size} upper values. Give as many of each."
+        ) from error
+    return low.astype(float), high.astype(float), unit
+
+
+def element_factors(parameters: Parameters, elements: np.ndarray, unit: Unit | None, label: str) -> Vector:
+    """Return what one unit of each element is in the unit of a condition, shape (elements,).
+
+    Raises:
+        ConstraintError: The units do not fit.
+    """
+    factors = []
+    for owner in _owners(parameters, elements):
+        if unit is None:
+            factors.append(1.0)
+            continue
+        if not isinstance(owner.unit, Unit):
+            raise ConstraintError(
+                f"Constraint {label!r} is in {unit}, but parameter {owner.name!r} has no unit. Give it one, or write "
+                "the constraint in plain numbers."
+            )
+        try:
+            factors.append(float(unit.magnitude(owner.unit.attach(1.0))))
+        except ParameterError as error:
+            raise ConstraintError(
+                f"Constraint {label!r} adds {owner.name!r} in {owner.unit} to something in {unit}, which cannot be "
+                "converted. Give parameters of one kind."
+            ) from error
+    return np.array(factors)
+
+
+def _owners(parameters: Parameters, elements: np.ndarray) -> list[Parameter]:
+    owners = [entry for entry in parameters for _ in range(entry.size)]
+    return [owners[element] for element in elements]

@@ -1,0 +1,122 @@
+"""Lagrange multipliers at a point, and the directions that active constraints leave.
+
+At a minimum of f under l <= c(x) <= u the gradient is balanced by the normals of what is active,
+
+    f'(x) + J^T lambda = 0,     lambda_i >= 0 at an upper limit, <= 0 at a lower one, any sign for an equality,
+
+with bounds on variables among the c. The multipliers here are those of least squares with these signs. What is left,
+f'(x) + J^T lambda, is the steepest descent that the linearised constraints allow (Moreau's decomposition): it is zero
+exactly at a Karush-Kuhn-Tucker point.
+
+References:
+    Nocedal, Wright (2006), Numerical Optimization, chapter 12, doi:10.1007/978-0-387-40065-5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+
+from fieldfit.typing import Matrix, Vector
+
+NEAR = 1e-6
+"""Distance from a limit, relative to the larger of 1 and the largest variable, below which a constraint may be
+active."""
+
+NEGLIGIBLE = 1e-9
+"""Part of the gradient below which a multiplier counts as zero."""
+
+DEPENDENT = 1e-10
+"""Singular values below this fraction of the largest belong to normals that depend on others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """What balances a gradient.
+
+    Args:
+        rows: One multiplier per row of the constraints, shape (m,).
+        lower: One per variable for its lower bound, not positive, shape (n,).
+        upper: One per variable for its upper bound, not negative, shape (n,).
+        remainder: What is left of the gradient, shape (n,).
+        tangent: Orthonormal directions in which all constraints that carry a multiplier stay as they are, shape (n, k).
+    """
+
+    rows: Vector
+    lower: Vector
+    upper: Vector
+    remainder: Vector
+    tangent: Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Constraints at a point.
+
+    Args:
+        values: c(x), shape (m,).
+        jacobian: Their derivatives, shape (m, n).
+        lower: Smallest values, shape (m,).
+        upper: Largest values, shape (m,).
+    """
+
+    values: Vector
+    jacobian: Matrix
+    lower: Vector
+    upper: Vector
+
+
+def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tuple[Vector, Vector]) -> Multipliers:
+    """Return the multipliers that balance a gradient best.
+
+    Args:
+        x: Point, shape (n,).
+        gradient: Of the cost, shape (n,).
+        limits: The constraints there.
+        bounds: Lower and upper bounds on x, each of shape (n,).
+    """
+    normals, signs, places = _candidates(x, limits, bounds)
+    n_rows = limits.values.size
+    every = np.zeros(n_rows + 2 * x.size)
+    remainder = gradient.copy()
+    is_strong = np.zeros(len(places), dtype=bool)
+    if len(places):
+        lengths = np.linalg.norm(normals, axis=1)
+        unit = normals / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        size = max(float(np.linalg.norm(gradient)), np.finfo(float).tiny)
+        ends = np.where(signs > 0, 0.0, -np.inf), np.where(signs < 0, 0.0, np.inf)
+        found = scipy.optimize.lsq_linear(unit.T, -gradient / size, bounds=ends, method="bvls", tol=1e-15)
+        scaled = np.asarray(found.x)
+        is_strong = (signs == 0) | (np.abs(scaled) > NEGLIGIBLE)
+        remainder = gradient + size * (unit.T @ scaled)
+        every[places] = size * scaled / np.where(lengths > 0.0, lengths, 1.0)
+    tangent = _null_space(normals[is_strong], x.size)
+    rows, lower, upper = np.split(every, [n_rows, n_rows + x.size])
+    return Multipliers(rows, lower, upper, remainder, tangent)
+
+
+def _candidates(x: Vector, limits: Limits, bounds: tuple[Vector, Vector]) -> tuple[Matrix, np.ndarray, np.ndarray]:
+    """Return normals of what may be active, the sign of each multiplier (0: any), and its place among all."""
+    n_rows, size = limits.values.size, x.size
+    reach = NEAR * max(1.0, float(np.max(np.abs(x), initial=0.0)))
+    way = reach * np.linalg.norm(limits.jacobian, axis=1)
+    at_upper = limits.upper - limits.values <= way
+    at_lower = limits.values - limits.lower <= way
+    is_equal = limits.lower == limits.upper
+    row_signs = np.where(is_equal, 0, np.where(at_upper, 1, -1))
+    chosen = np.flatnonzero(is_equal | at_upper | at_lower)
+    identity = np.eye(size)
+    low, high = np.flatnonzero(x - bounds[0] <= reach), np.flatnonzero(bounds[1] - x <= reach)
+    normals = np.concatenate([limits.jacobian[chosen], identity[low], identity[high]])
+    signs = np.concatenate([row_signs[chosen], np.full(low.size, -1), np.full(high.size, 1)])
+    places = np.concatenate([chosen, n_rows + low, n_rows + size + high])
+    return normals, signs, places.astype(int)
+
+
+def _null_space(normals: Matrix, size: int) -> Matrix:
+    lengths = np.linalg.norm(normals, axis=1)
+    felt = normals[lengths > 0.0] / lengths[lengths > 0.0, None]
+    return np.eye(size) if felt.size == 0 else scipy.linalg.null_space(felt, rcond=DEPENDENT)

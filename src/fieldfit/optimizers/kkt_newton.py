@@ -1,0 +1,276 @@
+"""Newton's method on the conditions of Karush, Kuhn and Tucker: the last digits of a constrained minimum.
+
+Problem
+-------
+Minimise f(x) subject to l <= a(x) <= u, where a(x) = (c(x), x) are the constraints and the variables, A = (J; I) their
+Jacobian and y = (multipliers, bound multipliers) belongs to them, in rows of one kind. Near a solution each step is the
+solution of
+
+    minimise g^T p + 0.5 p^T H p   subject to   l <= a + A p <= u
+
+with H the second derivatives of the Lagrangian f + y^T a. The quadratic program is solved by a primal-dual active set:
+the rows with t = a + A p + y / rho outside [l, u] are active, on the side where t is, which asks for the right sign of a
+multiplier and for feasibility at once. p and y are computed anew for that set until it repeats. For one set,
+
+    A_a p = d,  d = (the limit - a)_a     p_n = V S^+ U^T d, the shortest solution, from A_a = U S V^T
+    Z^T H Z q = -Z^T (g + H p_n)          in the null space Z of A_a; p = p_n + Z q
+    A_a^T y_a = -(g + H p)                the shortest solution
+
+so that constraints may depend on each other. A step is taken only if it lowers the KKT residual and if the reduced
+Hessian Z^T H Z of the last set has no negative eigenvalue; so no saddle point is approached, and a step that leaves a
+constraint or a bound is not taken. Convergence is quadratic where the reduced Hessian is positive definite.
+
+Units
+-----
+Rows of A are measured by their lengths s (1 for a bound), x by its size X = max(1, |x|), and gradients by
+G = max(|g| + |J|^T |y| + |H| X). For each row the residual is the shortest of the ways to fulfil it, relative: the
+violation over s X; if it is fulfilled, the distance of t from a itself. Nothing depends on units of f or of c.
+
+References:
+    Hintermueller, Ito, Kunisch (2002), The primal-dual active set strategy as a semismooth Newton method,
+        doi:10.1137/S1052623401383558.
+    Nocedal, Wright (2006), Numerical Optimization, ch. 16 and 18, doi:10.1007/978-0-387-40065-5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+
+from fieldfit.errors import EvaluationError
+from fieldfit.objectives import Evaluation
+from fieldfit.optimizers.augmented_problem import linearization
+from fieldfit.optimizers.exact_steps import EPS, norm
+from fieldfit.problem import Recorder
+from fieldfit.typing import Matrix, Vector
+
+MOST_STEPS = 12
+"""Newton steps; a quadratic method has converged or failed by then."""
+
+MOST_SETS = 30
+"""Active sets per step."""
+
+FALL = 0.5
+"""A step has to lower the KKT residual to this part."""
+
+DEPENDENT = 1e-9
+"""Rows are dependent if a singular value is below this part of the largest."""
+
+FLAT = 1e-8
+"""Eigenvalues of the reduced Hessian below this part of the largest are zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class KktPoint:
+    """A point with multipliers and how well it meets the conditions.
+
+    Args:
+        x: The point, inside the bounds, shape (n,).
+        evaluation: Of the constrained problem there, with derivatives.
+        multipliers: Of the constraints, shape (m,).
+        residual: Largest relative violation of a condition.
+        step: Length of the last Newton step that was computed, relative to the size of x; infinite if there was none.
+        n_steps: Newton steps that were taken.
+    """
+
+    x: Vector
+    evaluation: Evaluation
+    multipliers: Vector
+    residual: float
+    step: float
+    n_steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Units of rows, of x and of gradients."""
+
+    rows: Vector
+    size: float
+    slope: float
+
+    @property
+    def stiffness(self) -> Vector:
+        """rho: multipliers over it have the unit of their rows, shape (rows,)."""
+        return self.slope / (self.rows**2 * self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """The quadratic program around a point: values a, limits, Jacobian A, gradient g, Hessian H, multipliers y."""
+
+    a: Vector
+    lower: Vector
+    upper: Vector
+    A: Matrix
+    g: Vector
+    H: Matrix
+    y: Vector
+    units: _Units
+
+
+def newton_kkt(
+    problem: Recorder, x: Vector, found: Evaluation, multipliers: Vector, *, target: float = 1e-14
+) -> KktPoint:
+    """Take Newton steps towards the conditions of Karush, Kuhn and Tucker while they bring it closer.
+
+    Args:
+        problem: What to evaluate, with constraints, bounds and second derivatives.
+        x: Point near a solution, inside the bounds, shape (n,).
+        found: Evaluation there, with derivatives.
+        multipliers: Of the constraints, estimates, shape (m,).
+        target: Residual at which no further step is tried.
+
+    Returns:
+        The point reached, which is the given one if no step brings it closer.
+
+    Raises:
+        Interruption: A budget is spent.
+    """
+    point = KktPoint(x, found, multipliers, np.inf, np.inf, 0)
+    for _ in range(MOST_STEPS):
+        try:
+            model = _model(problem, point)
+        except EvaluationError:
+            break
+        if not np.isfinite(model.H).all():
+            break
+        point = replace(point, residual=_residual(model))
+        if point.residual <= target:
+            break
+        step = _solve(model)
+        if step is None:
+            break
+        after = _try(problem, point, model, step)
+        if after is None:
+            break
+        point = after
+    return point
+
+
+def _model(problem: Recorder, point: KktPoint) -> _Model:
+    """Build the quadratic program around a point; the first estimate of the bounds' multipliers is the rest of the slope."""
+    x, found = point.x, point.evaluation
+    c, J = linearization(found)
+    g = np.zeros_like(x) if found.gradient is None else found.gradient
+    H = problem.hessian(x, found.state)
+    if np.any(point.multipliers):
+        H = H + problem.constraints.hessian(x, point.multipliers)
+    is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
+    rest = -(g + point.multipliers @ J)
+    size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
+    lengths = np.sqrt(np.einsum("ij,ij->i", J, J))
+    slope = np.abs(g) + np.abs(point.multipliers) @ np.abs(J) + np.abs(H).max(axis=1) * size
+    units = _Units(
+        np.concatenate([np.where(lengths > 0.0, lengths, 1.0), np.ones(np.count_nonzero(is_bounded))]),
+        size,
+        float(np.max(slope)) or 1.0,
+    )
+    return _Model(
+        a=np.concatenate([c, x[is_bounded]]),
+        lower=np.concatenate([problem.constraints.lower, problem.lower[is_bounded]]),
+        upper=np.concatenate([problem.constraints.upper, problem.upper[is_bounded]]),
+        A=np.concatenate([J, np.eye(x.size)[is_bounded]]),
+        g=g,
+        H=H,
+        y=np.concatenate([point.multipliers, rest[is_bounded]]),
+        units=units,
+    )
+
+
+def _residual(model: _Model) -> float:
+    """Return the largest relative violation of a condition."""
+    units = model.units
+    stationarity = np.abs(model.g + model.y @ model.A) / units.slope
+    shifted = model.a + model.y / units.stiffness
+    remainder = np.abs(model.a - np.clip(shifted, model.lower, model.upper)) / (units.rows * units.size)
+    violation = np.abs(model.a - np.clip(model.a, model.lower, model.upper)) / (units.rows * units.size)
+    return float(max(np.max(stationarity), np.max(remainder, initial=0.0), np.max(violation, initial=0.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Step and multipliers of all rows; whether the reduced Hessian is nowhere negative."""
+
+    p: Vector
+    y: Vector
+    is_minimum: bool
+
+
+def _solve(model: _Model) -> _Solution | None:
+    """Solve the quadratic program; None if no active set repeats or if it leads to no minimum."""
+    a, y = model.a, model.y
+    last: tuple[np.ndarray, Vector] | None = None
+    solution: _Solution | None = None
+    for _ in range(MOST_SETS):
+        shifted = a + y / model.units.stiffness
+        target = np.clip(shifted, model.lower, model.upper)
+        is_active = (shifted != target) | (model.lower == model.upper)
+        sides = np.where(is_active, target, 0.0)
+        if last is not None and np.array_equal(is_active, last[0]) and np.array_equal(sides, last[1]):
+            return solution if solution is not None and solution.is_minimum else None
+        last = (is_active, sides)
+        solution = _on_active_set(model, is_active, target)
+        a, y = model.a + model.A @ solution.p, solution.y
+        # Rows that are met hold their limit to rounding; the sign of the multiplier alone decides about them.
+        a = np.where(is_active & (np.abs(a - target) <= 1e-9 * model.units.rows * model.units.size), target, a)
+    return None
+
+
+def _on_active_set(model: _Model, is_active: np.ndarray, target: Vector) -> _Solution:
+    """Minimise the quadratic with the active rows at their limits."""
+    lengths = model.units.rows[is_active]
+    rows = model.A[is_active] / lengths[:, None]
+    d = (target - model.a)[is_active] / lengths
+    n = model.g.size
+    U, S, Vt = scipy.linalg.svd(rows) if len(rows) else (np.zeros((0, 0)), np.zeros(0), np.eye(n))
+    rank = int(np.count_nonzero(DEPENDENT * S[0] < S)) if S.size else 0
+    U, S, V, Z = U[:, :rank], S[:rank], Vt[:rank].T, Vt[rank:].T
+    p = V @ ((U.T @ d) / S)
+    is_minimum = True
+    if Z.shape[1]:
+        values, vectors = scipy.linalg.eigh(Z.T @ model.H @ Z)
+        largest = float(np.abs(values).max())
+        is_minimum = bool(values[0] >= -FLAT * largest)
+        slope = vectors.T @ (Z.T @ (model.g + model.H @ p))
+        stiffness = np.abs(values)
+        is_felt = stiffness > FLAT * largest
+        p = p - Z @ (vectors[:, is_felt] @ (slope[is_felt] / stiffness[is_felt]))
+    y = np.zeros_like(model.a)
+    y[is_active] = -(U @ ((V.T @ (model.g + model.H @ p)) / S)) / lengths
+    return _Solution(p, y, is_minimum)
+
+
+def _try(problem: Recorder, point: KktPoint, model: _Model, solution: _Solution) -> KktPoint | None:
+    """Evaluate the point that a step leads to; None if it meets the conditions no better."""
+    x = np.clip(point.x + solution.p, problem.lower, problem.upper)
+    length = norm(solution.p) / model.units.size
+    found = problem.evaluate(x, point.evaluation.state)
+    if found.failure or not found.is_finite or found.constraints is None or found.constraint_jacobian is None:
+        return None
+    if not (np.isfinite(found.constraints).all() and np.isfinite(found.constraint_jacobian).all()):
+        return None
+    multipliers = solution.y[: found.constraints.size]
+    after = KktPoint(x, found, multipliers, np.inf, length, point.n_steps + 1)
+    residual = _residual(_moved(model, problem, after))
+    if not residual <= max(FALL * point.residual, EPS):
+        return None
+    problem.accept()
+    return replace(after, residual=residual)
+
+
+def _moved(model: _Model, problem: Recorder, point: KktPoint) -> _Model:
+    """Return what the residual at another point needs, in the units of this one."""
+    c, J = linearization(point.evaluation)
+    is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
+    g = np.zeros_like(point.x) if point.evaluation.gradient is None else point.evaluation.gradient
+    rest = -(g + point.multipliers @ J)
+    return replace(
+        model,
+        a=np.concatenate([c, point.x[is_bounded]]),
+        A=np.concatenate([J, model.A[c.size :]]),
+        g=g,
+        y=np.concatenate([point.multipliers, rest[is_bounded]]),
+    )

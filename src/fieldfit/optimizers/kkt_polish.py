@@ -1,0 +1,57 @@
+"""The last digits of a constrained run that another method ended."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fieldfit.diagnostics import Limits, find_multipliers
+from fieldfit.errors import EvaluationError
+from fieldfit.optimizers.kkt_newton import newton_kkt
+from fieldfit.problem import Recorder
+
+MANY = 200
+"""Variables from which second derivatives are too expensive."""
+
+
+def polish(problem: Recorder) -> str:
+    """Take Newton steps on the conditions of Karush, Kuhn and Tucker from the best point of a run.
+
+    The point that they reach becomes the best one: its cost may be higher by what a violation within the tolerance had
+    brought.
+
+    Args:
+        problem: The run so far.
+
+    Returns:
+        What was done, to be added to a message; empty if nothing.
+
+    Raises:
+        Interruption: A budget is spent.
+    """
+    x, best, constraints = problem.best_x, problem.best, problem.constraints
+    if constraints is None or problem.is_noisy or x.size > MANY or not np.isfinite(best.cost):
+        return ""
+    if best.gradient is None or best.constraint_jacobian is None:
+        best = problem.evaluate(x, best.state)
+    if best.gradient is None or best.constraint_jacobian is None or best.constraints is None or not best.is_finite:
+        return ""
+    limits = Limits(best.constraints, best.constraint_jacobian, constraints.lower, constraints.upper)
+    multipliers = find_multipliers(x, best.gradient, limits, bounds=(problem.lower, problem.upper)).rows
+    try:
+        point = newton_kkt(problem, x, best, multipliers)
+    except EvaluationError:
+        return ""
+    if point.n_steps == 0 or point.evaluation.violation > max(1.0, best.violation):
+        return ""
+    problem.rebase(point.x, point.evaluation)
+    steps = f"{point.n_steps} Newton step{'s' if point.n_steps > 1 else ''}"
+    problem.tell(
+        point.x,
+        cost=point.evaluation.cost,
+        reduction=best.cost - point.evaluation.cost,
+        step_norm=float(np.linalg.norm(point.x - x)),
+        optimality=point.residual,
+        is_accepted=True,
+        note=f"{steps} on the optimality conditions",
+    )
+    return f"; {steps} on the optimality conditions"
