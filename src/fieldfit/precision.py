@@ -57,8 +57,10 @@ def to_numpy(tree: Any) -> Any:
     import numpy as np
 
     # The two common cases without a walk over a tree, which takes longer than the copy.
-    if isinstance(tree, np.ndarray | jax.Array):
+    arrays = (np.ndarray, jax.Array)
+    if type(tree) is tuple:
+        if all(isinstance(entry, arrays) for entry in tree):
+            return tuple(np.asarray(entry) for entry in tree)
+    elif isinstance(tree, arrays):
         return np.asarray(tree)
-    if type(tree) is tuple and all(isinstance(entry, np.ndarray | jax.Array) for entry in tree):
-        return tuple(np.asarray(entry) for entry in tree)
     return jax.tree.map(np.asarray, tree)

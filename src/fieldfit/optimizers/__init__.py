@@ -13,6 +13,8 @@ OPTIMIZERS = Registry(
         "derivative-free": "fieldfit.optimizers.derivative_free:DerivativeFreeOptimizer",
         "multi-start": "fieldfit.optimizers.multistart:MultiStartOptimizer",
         "basin-hopping": "fieldfit.optimizers.basin_hopping:BasinHoppingOptimizer",
+        "augmented-lagrangian": "fieldfit.optimizers.augmented_lagrangian:AugmentedLagrangianOptimizer",
+        "fallback": "fieldfit.optimizers.fallback:FallbackOptimizer",
         "cycling": "fieldfit.optimizers.cycling:CyclingOptimizer",
     },
     group="fieldfit.optimizers",

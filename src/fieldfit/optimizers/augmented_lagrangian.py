@@ -1,4 +1,39 @@
-"""Constraints by a sequence of problems with bounds only: the augmented Lagrangian."""
+"""Constraints by a sequence of problems with bounds only: the augmented Lagrangian.
+
+Problem
+-------
+Minimise f(x), a sum of squares or a scalar, subject to b_l <= c(x) <= b_u and to bounds on x. The module
+`augmented_problem` has the augmented Lagrangian A(x; y, mu), the module `kkt_newton` the last digits.
+
+Method
+------
+Each turn minimises A within the bounds, to a tolerance that is tightened from turn to turn, from the point of the last
+one. Then
+
+    y <- mu w                             the multipliers of first order
+    mu_i <- GROWTH mu_i                   for each constraint whose remainder max(|violation|, ...) has not fallen to
+                                          CLOSER of what it was
+
+which converges to a point that meets the conditions of Karush, Kuhn and Tucker or, if there is none, to a minimum of
+the violation (Conn, Gould, Toint 1991; Andreani and others 2007). The bounds hold at every evaluation. Newton's method
+is tried at the end of each turn: as soon as the right constraints are active it converges at once, where multipliers of
+first order gain a digit per turn.
+
+Units do not matter. A constraint is measured by the length of its row of the Jacobian at the start, or by the slope
+with which it would reach its limit within the size of the variables if that is larger. The first penalty gives it
+STIFFNESS times the largest curvature of f; where f hardly curves its slope sets the scale.
+
+A turn may run away, since f need not be bounded where the constraints are violated. Points outside a funnel around the
+feasible ones count as failed; a turn that ends at its wall is undone and repeated with larger penalties.
+
+References:
+    Conn, Gould, Toint (1991), A globally convergent augmented Lagrangian algorithm for optimization with general
+        constraints and simple bounds, doi:10.1137/0728030.
+    Andreani, Birgin, Martinez, Schuverdt (2007), On augmented Lagrangian methods with general lower-level constraints,
+        doi:10.1137/060654797.
+    Birgin, Martinez (2014), Practical augmented Lagrangian methods for constrained optimization,
+        doi:10.1137/1.9781611973365.
+"""
 
 from __future__ import annotations
 
@@ -16,57 +51,110 @@ from fieldfit.optimizers.kkt_newton import KktPoint, newton_kkt
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
 from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
 from fieldfit.optimizers.scipy import ScipyOptimizer
-from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Run, Traits, run_part
+from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Traits, run_part
 from fieldfit.typing import Vector
 
 MANY = 200
-"""Variables from which second derivatives are too expensive."""
+"""Variables above which second derivatives cost too much."""
 
 STIFFNESS = 10.0
-"""First penalty: the curvature of a constraint of unit length, in units of the largest of the objective."""
+"""First penalty: the curvature along a constraint's gradient, in units of the largest of the objective."""
 
 GROWTH = 10.0
-"""Of the penalty of a constraint that the last turn did not bring close enough."""
+"""Of the penalty of a constraint that a turn did not bring close enough."""
 
 CLOSER = 0.25
 """A turn has to bring a constraint this much closer, or its penalty grows."""
 
+HARDLY = 0.1
+"""Of its tolerance: a constraint that is this close needs no larger penalty."""
+
 LARGEST_GROWTH = 1e12
-"""Of a penalty in all."""
+"""Of a penalty in all; beyond it the rounding of the penalty hides the objective."""
 
 FIRST_TOLERANCE = 1e-3
 LAST_TOLERANCE = 1e-8
 TIGHTENING = 0.1
+"""Of the inner optimizer, from turn to turn."""
 
-FUNNEL = 100.0
-"""Points at which the constraints are violated this many times more than at the start, or than the size of the
-variables would explain, count as failed: without penalty enough the objective may be unbounded there."""
+FUNNEL = 10.0
+"""Points violated this many times more than the start, or than the size of the variables explains, count as failed."""
 
-STUCK = 1e-3
-PATIENCE = 3
+WALL = 0.5
+"""Of the funnel: a turn that ends farther out has run away."""
+
+STATIONARY = 1e-3
+"""The violation is at a minimum if its gradient is this small, relative to rows and violations."""
+
+PATIENCE = 4
+"""Turns in a row that may fail, or leave the violation where it is, before the run ends."""
+
+NEWTON_STEP = 1e-6
+"""Newton's method has converged if its last step was shorter than this, relative to the point."""
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Everything the next turn needs."""
+    """Everything the next turn needs.
+
+    Args:
+        iteration: Number of turns so far.
+        x: Current point, shape (n,).
+        evaluation: Of the constrained problem there, with derivatives.
+        shifts: Multipliers and penalties of the next turn.
+        first_penalties: Those of the first turn, shape (m,).
+        rows: Units of the constraints, shape (m,).
+        funnel: Largest relative violation at which the problem is evaluated.
+        remainder: What the constraints lacked after the last turn, shape (m,).
+        tolerance: Of the inner optimizer in the next turn.
+        n_failed: Turns since the last that was of use.
+        n_stuck: Turns since the violation last fell.
+        kkt: Where Newton's method ended; None if it was not tried.
+        step: Length of the last turn's move.
+        reduction: What it took off the objective.
+        note: News.
+    """
 
     iteration: int
     x: Vector
     evaluation: Evaluation
     shifts: Shifts
+    first_penalties: Vector
+    rows: Vector
+    funnel: float
     remainder: Vector
     tolerance: float
-    n_inner: int
-    n_stuck: int
-    kkt: KktPoint | None
-    run: Run | None
-    change: float
-    step: float
+    n_failed: int = 0
+    n_stuck: int = 0
+    kkt: KktPoint | None = None
+    step: float = math.inf
+    reduction: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class AugmentedLagrangianOptimizer(AbstractOptimizer):
-    """Bounds, equalities and inequalities."""
+    """Bounds, equalities and inequalities, linear or not, for a sum of squares or a scalar.
+
+    Every evaluated point lies inside the bounds. The result has the multipliers: not negative for a constraint at its
+    upper limit, not positive for one at its lower limit.
+
+    Args:
+        optimizer: What minimises the augmented Lagrangian; None: least squares for residuals, a trust region with
+            second derivatives for a scalar of up to 200 variables, L-BFGS-B for more.
+        maxiter: Most turns, each of them a run of that optimizer.
+        ftol: Stop when a turn changed the cost by less than this fraction; None: never.
+        xtol: Stop when a turn moved the point by less than this fraction of its size; None: never.
+        gtol: Stop when the conditions of Karush, Kuhn and Tucker hold to this fraction of their terms, by Newton's
+            method; None: never. Not tested without second derivatives.
+        ctol: Largest violation at which one of the others may stop the run, in the unit of each constraint; None: the
+            tolerances of the constraints.
+        initial_penalty: First penalty: the curvature it gives along the gradient of a constraint, in units of the
+            objective's largest; None: 10.
+
+    Raises:
+        SettingsError: An option has a value it cannot have.
+    """
 
     optimizer: AbstractOptimizer | None = None
     maxiter: int = 50
@@ -75,6 +163,18 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
     gtol: float | None = 1e-9
     ctol: float | None = None
     initial_penalty: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ftol", "xtol", "gtol"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < 1.0:
+                raise SettingsError(f"{name} = {value} is not in [0, 1). Give a small number, or None to disable it.")
+        if self.maxiter < 1:
+            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        for name in ("ctol", "initial_penalty"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0.0 and math.isfinite(value)):
+                raise SettingsError(f"{name} = {value} is not positive. Give a positive number, or None.")
 
     @property
     def name(self) -> str:
@@ -88,118 +188,248 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
             needs_gradient=True,
             handles_bounds=inner.handles_bounds,
             handles_constraints=True,
+            is_global=inner.is_global,
+            is_stochastic=inner.is_stochastic,
         )
+
+    @property
+    def derivative_options(self) -> DerivativeOptions:
+        return DerivativeOptions() if self.optimizer is None else self.optimizer.derivative_options
 
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         if problem.constraints is None:
-            return _inner(self, problem, LAST_TOLERANCE).run(problem, start)
-        state = _first(self, problem, start)
+            return self._inner(problem, LAST_TOLERANCE).run(problem, start)
+        state = self._first(problem, start)
         _tell(problem, state)
-        while (message := _status(self, problem, state)) is None:
-            state = _turn(self, problem, state)
+        while (message := self._status(problem, state)) is None:
+            state = self._turn(problem, state)
             _tell(problem, state)
+        _prefer(problem, state)
         return Outcome(message, state.iteration, multipliers=state.shifts.multipliers)
 
+    def _inner(self, problem: Recorder, tolerance: float) -> AbstractOptimizer:
+        if self.optimizer is not None:
+            return self.optimizer
+        # The square of the offset is the part of the cost that is left; a short step is no reason to end so early.
+        tests = {"gtol": tolerance, "ftol": tolerance**2, "xtol": tolerance**1.5}
+        if problem.has_residuals:
+            return LeastSquaresOptimizer(**tests)
+        if _has_second(problem):
+            return TrustRegionOptimizer("exact", **tests)
+        return ScipyOptimizer("L-BFGS-B")
 
-def _inner(options, problem, tolerance):
-    if options.optimizer is not None:
-        return options.optimizer
-    if problem.has_residuals:
-        return LeastSquaresOptimizer(gtol=tolerance, ftol=tolerance**2, xtol=tolerance**1.5)
-    if problem.has_derivatives and problem.x0.size <= MANY:
-        return TrustRegionOptimizer("exact", gtol=tolerance, ftol=tolerance**2, xtol=tolerance**1.5)
-    return ScipyOptimizer("L-BFGS-B")
+    def _first(self, problem: Recorder, start: Evaluation) -> _State:
+        """Return the state of the start."""
+        x, limits = problem.x0.copy(), problem.constraints
+        values, _ = linearization(start)
+        rows = _row_units(problem, x, start)
+        stiffness = STIFFNESS if self.initial_penalty is None else self.initial_penalty
+        penalties = stiffness * _curvature(problem, x, start) / rows**2
+        shifts = Shifts(limits.lower, limits.upper, np.zeros_like(values), penalties)
+        funnel = FUNNEL * max(relative_violation(values, shifts, rows), _size(x))
+        return _State(
+            iteration=0,
+            x=x,
+            evaluation=start,
+            shifts=shifts,
+            first_penalties=penalties,
+            rows=rows,
+            funnel=funnel,
+            remainder=np.full_like(values, np.inf),
+            tolerance=FIRST_TOLERANCE,
+        )
+
+    def _turn(self, problem: Recorder, state: _State) -> _State:
+        """Minimise the augmented Lagrangian once, and update multipliers and penalties."""
+        inner = AugmentedProblem(
+            problem, state.x, state.evaluation, state.shifts, funnel=state.funnel, row_scale=state.rows
+        )
+        start = inner.augment(state.evaluation)
+        run = run_part(self._inner(problem, state.tolerance), Recorder(inner), state.x, start)
+        found = _completed(problem, run.x, run.best.state)
+        if run.failure or found is None:
+            return _undone(state, run.failure or "its end could not be evaluated")
+        if relative_violation(linearization(found)[0], state.shifts, state.rows) > WALL * state.funnel:
+            return _undone(state, "it ran away from the constraints")
+        state = _updated(problem, state, run.x, found)
+        return self._polished(problem, state) if _has_second(problem) else state
+
+    def _polished(self, problem: Recorder, state: _State) -> _State:
+        """Try Newton's method, and take its point if it converged."""
+        kkt = newton_kkt(problem, state.x, state.evaluation, state.shifts.multipliers)
+        state = replace(state, kkt=kkt)
+        if not self._is_met(problem, state):
+            return state
+        shifts = replace(state.shifts, multipliers=kkt.multipliers)
+        return replace(state, x=kkt.x, evaluation=kkt.evaluation, shifts=shifts)
+
+    def _is_met(self, problem: Recorder, state: _State) -> bool:
+        """Whether Newton's method has converged to a point that the constraints allow."""
+        kkt = state.kkt
+        if kkt is None or self.gtol is None or not self._is_feasible(problem, kkt.evaluation):
+            return False
+        return kkt.residual <= self.gtol and kkt.step <= NEWTON_STEP
+
+    def _is_feasible(self, problem: Recorder, found: Evaluation) -> bool:
+        if self.ctol is None:
+            return found.violation <= 1.0
+        return bool(np.max(problem.constraints.violation(linearization(found)[0])) <= self.ctol)
+
+    def _status(self, problem: Recorder, state: _State) -> str | None:
+        """Return why the run is over, or None if it is not."""
+        if state.iteration == 0:
+            return None
+        return self._converged(problem, state) or self._exhausted(problem, state)
+
+    def _converged(self, problem: Recorder, state: _State) -> str | None:
+        if self._is_met(problem, state) and state.kkt is not None:
+            return f"gtol: the conditions of a minimum hold to {state.kkt.residual:.1e} of their terms"
+        if state.n_failed or state.tolerance > LAST_TOLERANCE or not self._is_feasible(problem, state.evaluation):
+            return None
+        moved, cost = state.step / _size(state.x), abs(state.evaluation.cost)
+        if self.xtol is not None and moved <= self.xtol:
+            return f"xtol: the last turn moved the point by {moved:.1e} of its size, the constraints hold"
+        if self.ftol is not None and abs(state.reduction) <= self.ftol * cost:
+            return f"ftol: the last turn changed the cost by {abs(state.reduction):.1e}, the constraints hold"
+        return None
+
+    def _exhausted(self, problem: Recorder, state: _State) -> str | None:
+        is_feasible = self._is_feasible(problem, state.evaluation)
+        if not is_feasible and state.n_stuck >= PATIENCE and _violation_slope(problem, state) <= STATIONARY:
+            return "the violation of the constraints has a minimum here: they cannot be met near this point"
+        if state.n_failed > PATIENCE:
+            return f"{state.n_failed} turns in a row failed: {state.note}"
+        if np.all(state.shifts.penalties >= LARGEST_GROWTH * state.first_penalties):
+            held = "the constraints hold, but" if is_feasible else "the constraints do not hold, and"
+            return f"{held} all penalties have grown {LARGEST_GROWTH:.0e} times"
+        if state.iteration >= self.maxiter:
+            return f"maxiter reached: {self.maxiter}"
+        return None
 
 
-def _size(x):
+def _has_second(problem: Recorder) -> bool:
+    return problem.has_derivatives and problem.x0.size <= MANY
+
+
+def _size(x: Vector) -> float:
     return max(1.0, float(np.max(np.abs(x), initial=0.0)))
 
 
-def _row_scale(x, found):
-    c, J = linearization(found)
-    return np.sqrt(np.einsum("ij,ij->i", J, J))
+def _row_units(problem: Recorder, x: Vector, found: Evaluation) -> Vector:
+    """Return the slopes by which constraints are measured, positive, shape (m,)."""
+    values, J = linearization(found)
+    slopes = np.sqrt(np.einsum("ij,ij->i", J, J))
+    limits = problem.constraints
+    ways = np.minimum(np.abs(values - limits.lower), np.abs(values - limits.upper)) / _size(x)
+    units = np.where(slopes > 0.0, slopes, np.where(np.isfinite(ways), ways, 0.0))
+    return np.where(units > 0.0, units, 1.0)
 
 
-def _first(options, problem, start):
-    x = problem.x0.copy()
-    c, J = linearization(start)
-    con = problem.constraints
-    scale = _row_scale(x, start)
-    out = con.violation(c) / _size(x)
-    scale = np.where(scale > 0, scale, np.where(out > 0, out, 1.0))
-    if options.initial_penalty is None:
-        h = 0.0
-        if start.jacobian is not None:
-            h = float(np.max(np.einsum("ij,ij->j", start.jacobian, start.jacobian)))
-        elif problem.has_derivatives and x.size <= MANY:
-            H = problem.hessian(x, start.state)
-            h = float(np.abs(np.diag(H)).max()) if np.isfinite(H).all() else 0.0
-        h = max(h, norm(start.gradient) / _size(x)) or 1.0
-        rho = STIFFNESS * h / scale**2
-    else:
-        rho = options.initial_penalty / scale**2
-    shifts = Shifts(con.lower, con.upper, np.zeros(c.size), rho)
-    return _State(0, x, start, shifts, shifts.remainder(c), FIRST_TOLERANCE, 0, 0, None, None, math.inf, math.inf)
+def _curvature(problem: Recorder, x: Vector, found: Evaluation) -> float:
+    """Return the largest curvature of the objective along a variable, or what its slope suggests if that is more."""
+    slope = 0.0 if found.gradient is None else norm(found.gradient) / _size(x)
+    return max(_largest_second(problem, x, found), slope) or 1.0
 
 
-def _turn(options, problem, state):
-    con = problem.constraints
-    scale = _row_scale(state.x, state.evaluation)
-    scale = np.where(scale > 0, scale, 1.0)
-    first = linearization(state.evaluation)[0]
-    funnel = FUNNEL * max(relative_violation(first, state.shifts, scale), _size(state.x))
-    inner = AugmentedProblem(problem, state.x, state.evaluation, state.shifts, funnel=funnel, row_scale=scale)
-    run = run_part(_inner(options, problem, state.tolerance), Recorder(inner), state.x, inner.augment(state.evaluation))
-    x, found = run.x, run.best.state
-    values = linearization(found)[0]
-    remainder = state.shifts.remainder(values)
-    was = state.remainder if state.iteration else np.full_like(remainder, np.inf)
-    is_behind = (np.abs(remainder) > CLOSER * np.abs(was)) & (np.abs(remainder) > 0.1 * con.tolerance)
-    y = state.shifts.first_order(values)
-    pen = np.where(is_behind, state.shifts.penalties * GROWTH, state.shifts.penalties)
-    shifts = replace(state.shifts, multipliers=y, penalties=pen)
-    kkt = None
-    if problem.has_derivatives and x.size <= MANY:
-        kkt = newton_kkt(problem, x, found, y)
-        if kkt.residual <= (options.gtol or 0):
-            x, found = kkt.x, kkt.evaluation
-            shifts = replace(shifts, multipliers=kkt.multipliers)
-    tol = max(LAST_TOLERANCE, TIGHTENING * state.tolerance)
-    return _State(
-        state.iteration + 1,
-        x,
-        found,
-        shifts,
-        remainder,
-        tol,
-        state.n_inner + run.n_iterations,
-        0,
-        kkt,
-        run,
-        found.cost - state.evaluation.cost,
-        norm(x - state.x),
+def _largest_second(problem: Recorder, x: Vector, found: Evaluation) -> float:
+    if found.jacobian is not None:
+        return float(np.max(np.einsum("ij,ij->j", found.jacobian, found.jacobian)))
+    if not _has_second(problem):
+        return 0.0
+    try:
+        largest = float(np.max(np.abs(np.diag(problem.hessian(x, found.state)))))
+    except EvaluationError:
+        return 0.0
+    return largest if math.isfinite(largest) else 0.0
+
+
+def _completed(problem: Recorder, x: Vector, found: Evaluation | None) -> Evaluation | None:
+    """Return an evaluation with derivatives, made if the inner optimizer needed none; None if it cannot be had."""
+    if found is not None and (found.gradient is None or found.constraint_jacobian is None):
+        found = problem.evaluate(x, found.state)
+    if found is None or found.failure or not found.is_finite or found.constraint_jacobian is None:
+        return None
+    return found if np.isfinite(found.constraint_jacobian).all() else None
+
+
+def _undone(state: _State, reason: str) -> _State:
+    """Return the state from which a turn is tried again, with larger penalties."""
+    shifts = replace(state.shifts, penalties=state.shifts.penalties * GROWTH**2)
+    return replace(
+        state,
+        iteration=state.iteration + 1,
+        shifts=shifts,
+        n_failed=state.n_failed + 1,
+        kkt=None,
+        step=0.0,
+        reduction=0.0,
+        note=f"turn undone: {reason}",
     )
 
 
-def _is_feasible(options, problem, found):
-    if options.ctol is None:
-        return found.violation <= 1.0
-    return bool(np.max(problem.constraints.violation(found.constraints)) <= options.ctol)
+def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> _State:
+    """Return the state after a turn that ended well."""
+    values, _ = linearization(found)
+    remainder = np.abs(state.shifts.remainder(values))
+    is_behind = (remainder > CLOSER * state.remainder) & (remainder > HARDLY * problem.constraints.tolerance)
+    penalties = np.where(is_behind, GROWTH * state.shifts.penalties, state.shifts.penalties)
+    shifts = replace(state.shifts, multipliers=state.shifts.first_order(values), penalties=penalties)
+    before = relative_violation(linearization(state.evaluation)[0], shifts, state.rows)
+    is_stuck = relative_violation(values, shifts, state.rows) > 0.9 * before
+    return replace(
+        state,
+        iteration=state.iteration + 1,
+        x=x,
+        evaluation=found,
+        shifts=shifts,
+        remainder=remainder,
+        tolerance=max(LAST_TOLERANCE, TIGHTENING * state.tolerance),
+        n_failed=0,
+        n_stuck=state.n_stuck + 1 if is_stuck else 0,
+        step=norm(x - state.x),
+        reduction=state.evaluation.cost - found.cost,
+        note="",
+    )
 
 
-def _status(options, problem, state):
-    if _is_feasible(options, problem, state.evaluation) and state.iteration:
-        if state.kkt is not None and options.gtol is not None and state.kkt.residual <= options.gtol:
-            return f"gtol: kkt {state.kkt.residual:.2e} {state.kkt.n_steps}"
-        if state.tolerance <= LAST_TOLERANCE:
-            if options.xtol is not None and state.step <= options.xtol * _size(state.x):
-                return f"xtol {state.step}"
-            if options.ftol is not None and abs(state.change) <= options.ftol * abs(state.evaluation.cost):
-                return f"ftol {state.change}"
-    if state.iteration >= options.maxiter:
-        return f"maxiter reached: {options.maxiter}"
-    return None
+def _violation_slope(problem: Recorder, state: _State) -> float:
+    """Return the projected gradient of the squared violation, relative to its terms."""
+    values, J = linearization(state.evaluation)
+    rows = J / state.rows[:, None]
+    violation = (values - np.clip(values, state.shifts.lower, state.shifts.upper)) / state.rows
+    terms = np.abs(violation) @ np.abs(rows)
+    unit = float(np.max(terms, initial=0.0))
+    if unit == 0.0:
+        return 0.0
+    slope = projected_gradient(state.x, violation @ rows / unit, problem.lower, problem.upper)
+    return float(np.max(np.abs(slope)))
 
 
-def _tell(problem, state):
-    pass
+def _prefer(problem: Recorder, state: _State) -> None:
+    """Make the final point the best one, unless one that is better by more than the tolerances explain is known.
+
+    Of two points that count as feasible a recorder keeps the lower cost, which is the one that violates more.
+    """
+    if state.evaluation.violation > 1.0:
+        return
+    slack = float(np.abs(state.shifts.multipliers) @ problem.constraints.tolerance)
+    if problem.best.violation > 1.0 or state.evaluation.cost <= problem.best.cost + slack:
+        problem.rebase(state.x, state.evaluation)
+
+
+def _tell(problem: Recorder, state: _State) -> None:
+    if not problem.is_observed:
+        return
+    _, J = linearization(state.evaluation)
+    gradient = np.zeros_like(state.x) if state.evaluation.gradient is None else state.evaluation.gradient
+    slope = projected_gradient(state.x, gradient + state.shifts.multipliers @ J, problem.lower, problem.upper)
+    violation = f"violation {state.evaluation.violation:.1e} of the tolerance"
+    problem.tell(
+        state.x,
+        cost=state.evaluation.cost,
+        reduction=state.reduction,
+        step_norm=state.step,
+        optimality=float(np.max(np.abs(slope))),
+        is_accepted=state.n_failed == 0,
+        note=f"{state.note}; {violation}" if state.note else violation,
+    )

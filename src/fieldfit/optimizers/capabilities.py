@@ -72,3 +72,5 @@ def _remarks(traits: Traits) -> Iterable[str]:
         yield "parallel"
     if traits.is_resumable:
         yield "resumable"
+    if traits.handles_constraints:
+        yield "constraints"

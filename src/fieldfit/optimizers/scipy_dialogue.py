@@ -50,6 +50,8 @@ NEAR_END = 1e-3
 ROUNDING = 8.0 * float(np.finfo(float).eps)
 """Relative distance from a bound that is rounding: the point is moved onto the bound."""
 
+LARGEST = float(np.finfo(float).max)
+"""The largest finite number."""
 
 OUTSIDE = Evaluation(np.nan, failure="outside the bounds")
 """Stands for the evaluation of a point that is not evaluated."""
@@ -100,10 +102,11 @@ class Dialogue:
         self.iteration, self.needs_restart = 0, start.is_stale
         self.x, self.accepted = problem.x0.copy(), start
         self.scale = cost_scale(start) * method.lift
-        self._is_bounded = bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())
         self._takes_both = method.traits.needs_gradient and problem.has_derivatives
         self._first_cost = self._lowest_accepted = start.cost
-        self._last_x, self._last = self.x, start
+        self._last_x, self._last, self._last_key = self.x, start, self.x.tobytes()
+        # Finite limits, because a point has to be finite; one comparison then tells both.
+        self._lower, self._upper = np.maximum(problem.lower, -LARGEST), np.minimum(problem.upper, LARGEST)
         self._hessian: tuple[Vector, Matrix] | None = None
         self._n_seen, self._n_above = problem.n_evaluations, 0
 
@@ -238,7 +241,7 @@ class Dialogue:
             self.problem.rebase(self.x, again)
             self.accepted, self._n_above = again, 0
             self._first_cost = self._lowest_accepted = again.cost
-        self._last_x, self._last = self.x, self.accepted
+        self._last_x, self._last, self._last_key = self.x, self.accepted, self.x.tobytes()
         self._n_seen = self.problem.n_evaluations
 
     # Helpers
@@ -298,7 +301,7 @@ class Dialogue:
         return factor is not None and cost > self._first_cost + (factor - 1.0) * abs(self._first_cost)
 
     def _is_at(self, x: Vector) -> bool:
-        return bool((x == self.x).all())
+        return x.tobytes() == self.x.tobytes()
 
     def _evaluate(self, x: Vector, *, derivatives: bool) -> Evaluation:
         """Return the evaluation at a point, `OUTSIDE` if the bounds forbid to make it."""
@@ -308,14 +311,17 @@ class Dialogue:
         if not self._is_inside(x):
             inside = self._moved(x)
             return self._evaluate(inside, derivatives=derivatives) if self._is_inside(inside) else OUTSIDE
-        self._last_x, self._last = x.copy(), self.problem.evaluate(x, self.accepted.state, derivatives=derivatives)
-        return self._last
+        found = self.problem.evaluate(x, self.accepted.state, derivatives=derivatives)
+        self._last_x, self._last, self._last_key = x.copy(), found, x.tobytes()
+        return found
 
     def _recall(self, x: Vector, *, derivatives: bool) -> Evaluation | None:
-        known = (self._last_x, self._last), (self.x, self.accepted), (self.problem.best_x, self.problem.best)
-        for point, found in known:
-            is_enough = not derivatives or found.gradient is not None or found.failure is not None
-            if is_enough and (x == point).all():
+        """Return what is known of a point; bytes are compared faster than numbers."""
+        key = x.tobytes()
+        if key == self._last_key and _is_enough(self._last, derivatives=derivatives):
+            return self._last
+        for point, found in ((self.x, self.accepted), (self.problem.best_x, self.problem.best)):
+            if key == point.tobytes() and _is_enough(found, derivatives=derivatives):
                 return found
         return None
 
@@ -327,9 +333,10 @@ class Dialogue:
         return np.where(np.abs(inside - x) <= ROUNDING * np.maximum(1.0, np.abs(x)), inside, x)
 
     def _is_inside(self, x: Vector) -> bool:
-        if not self._is_bounded:
-            return bool(np.isfinite(x).all())
-        return bool(((x >= self.problem.lower) & (x <= self.problem.upper)).all() and np.isfinite(x).all())
+        # The last point was evaluated, so it is inside; the report of an iteration asks for it again.
+        if x.tobytes() == self._last_key:
+            return True
+        return bool(np.logical_and.reduce((x >= self._lower) & (x <= self._upper)))
 
     def _wall(self, x: Vector) -> tuple[float, Vector, Matrix]:
         """Return a scaled cost that is too high, with the derivatives of a parabola around the accepted point."""
@@ -363,6 +370,10 @@ def cost_scale(start: Evaluation) -> float:
     else:
         size = abs(start.cost)
     return 4.0 ** -round(0.5 * math.log2(size)) if size > 0.0 and math.isfinite(size) else 1.0
+
+
+def _is_enough(found: Evaluation, *, derivatives: bool) -> bool:
+    return not derivatives or found.gradient is not None or found.failure is not None
 
 
 def _is_usable(found: Evaluation) -> bool:

@@ -12,6 +12,9 @@ from fieldfit.parameters import transforms
 from fieldfit.registry import unknown_name
 from fieldfit.units import Unit, as_unit, is_quantity, unit_of
 
+NEEDS = {"log": "a positive parameter", "logit": "two finite bounds", "log-distance": "exactly one finite bound"}
+"""What the transforms are for, in words."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parameter:
@@ -220,35 +223,31 @@ class Parameter:
             raise ParameterError(unknown_name("transform", str(self.transform), transforms.NAMES))
         if self.transform == "log":
             object.__setattr__(self, "lower", np.where(self.lower == -np.inf, 0.0, self.lower))
-        n_bounds = np.isfinite(self.lower).astype(int) + np.isfinite(self.upper)
-        wanted = {"logit": n_bounds == 2, "log-distance": n_bounds == 1, "log": self.lower >= 0.0}
-        needs = {
-            "logit": "two finite bounds",
-            "log-distance": "exactly one finite bound",
-            "log": "a positive parameter",
-        }
-        is_right = wanted.get(self.transform, np.full(self.shape, True)) | self.fixed
-        is_inside = self._is_inside() | self.fixed
-        for index, label in enumerate(self.labels):
-            if is_right.flat[index] and is_inside.flat[index]:
-                continue
+        is_right, is_inside = self._fits(), self._is_inside()
+        for index in np.flatnonzero(~self.fixed & ~(is_right & is_inside)):
+            label, value = self.labels[index], self.value.flat[index]
             ends = f"[{self.lower.flat[index]:g}, {self.upper.flat[index]:g}]{self._shown_unit}"
             if not is_right.flat[index]:
                 raise ParameterError(
                     f"Parameter {label!r} has the bounds {ends}, but the transform {self.transform!r} is for "
-                    f"{needs[self.transform]}. Change the bounds or the transform."
+                    f"{NEEDS[self.transform]}. Change the bounds or the transform."
                 )
             raise ParameterError(
-                f"Parameter {label!r} starts at {self.value.flat[index]:g}{self._shown_unit}, on its bound {ends}, "
-                f"where the transform {self.transform!r} is infinite. Move the start inside, fix the parameter, or "
-                "leave the transform out."
+                f"Parameter {label!r} starts at {value:g}{self._shown_unit}, on its bound {ends}, where the transform "
+                f"{self.transform!r} is infinite. Move the start inside, fix the parameter, or leave the transform out."
             )
+
+    def _fits(self) -> np.ndarray:
+        """Return which elements have the bounds that the transform needs."""
+        if self.transform == "log":
+            return np.asarray(self.lower >= 0.0)
+        n_bounds = np.isfinite(self.lower).astype(int) + np.isfinite(self.upper)
+        return np.isin(n_bounds, {"logit": [2], "log-distance": [1]}.get(str(self.transform), [0, 1, 2]))
 
     def _is_inside(self) -> np.ndarray:
         """Return which elements start where the transform is finite."""
-        if self.transform == "log":
-            return self.value > 0.0
-        return (self.lower < self.value) & (self.value < self.upper)
+        lower, upper = (0.0, np.inf) if self.transform == "log" else (self.lower, self.upper)
+        return np.asarray((lower < self.value) & (self.value < upper))
 
     def __repr__(self) -> str:
         unit = self._shown_unit

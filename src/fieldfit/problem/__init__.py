@@ -1,5 +1,6 @@
 """The question an optimizer gets, and the answer it gives."""
 
+from fieldfit.problem.constrained_verdict import judge_constrained
 from fieldfit.problem.constraint_report import ConstraintOutcome
 from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.observers import Budget, Observer, Step
@@ -32,5 +33,6 @@ __all__ = [
     "VectorConstraints",
     "VectorProblem",
     "Verdict",
+    "judge_constrained",
     "run_part",
 ]

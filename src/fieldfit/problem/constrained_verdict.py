@@ -17,6 +17,7 @@ import numpy as np
 
 from fieldfit.diagnostics import Limits, Multipliers, find_multipliers
 from fieldfit.objectives import Evaluation
+from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.tangent import TangentProblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import Verdict, judge
@@ -27,7 +28,7 @@ BALANCED = 1e-6
 
 
 def judge_constrained(
-    problem: VectorProblem, x: Vector, best: Evaluation, first_cost: float
+    problem: VectorProblem | Subproblem, x: Vector, best: Evaluation, first_cost: float
 ) -> tuple[Verdict, Multipliers | None]:
     """Find out whether a point is stationary under its constraints, and the multipliers there.
 
@@ -58,7 +59,7 @@ def judge_constrained(
     return verdict, multipliers
 
 
-def _violations(problem: VectorProblem, best: Evaluation) -> str:
+def _violations(problem: VectorProblem | Subproblem, best: Evaluation) -> str:
     """Say in the user's words which constraints do not hold."""
     constraints, values = problem.constraints, best.constraints
     if constraints is None or values is None:

@@ -83,6 +83,20 @@ class Subproblem:
         """Return the second derivatives of the weighted constraints in the free variables."""
         return self.problem.constraint_hessian(self.embed(x), multipliers)[np.ix_(self.free, self.free)]
 
+    def gradient(self, x: Vector, state: Any) -> Vector:
+        """Return the gradient of the cost in the free variables; see `VectorProblem.gradient`."""
+        return self.problem.gradient(self.embed(x), state)[self.free]
+
+    def room(self, x: Vector, direction: Vector) -> float:
+        """Return how far x may move along a direction before it meets a bound."""
+        whole = np.zeros_like(self.whole)
+        whole[self.free] = direction
+        return self.problem.room(self.embed(x), whole)
+
+    def hessian_step(self, x: Vector) -> float:
+        """Return how far to move the variable that moves most to difference gradients."""
+        return self.problem.hessian_step(self.embed(x))
+
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x."""
         return self.problem.traced(self._traced_embed(x))

@@ -10,6 +10,7 @@ import numpy as np
 from fieldfit.diagnostics import Multipliers
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
+from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.typing import Matrix, Vector
 
@@ -29,7 +30,9 @@ class TangentProblem:
 
     constraints = None
 
-    def __init__(self, problem: VectorProblem, x: Vector, best: Evaluation, multipliers: Multipliers) -> None:
+    def __init__(
+        self, problem: VectorProblem | Subproblem, x: Vector, best: Evaluation, multipliers: Multipliers
+    ) -> None:
         self.problem, self._x, self._best = problem, x, best
         self._basis: Matrix = multipliers.tangent
         self._multipliers = multipliers

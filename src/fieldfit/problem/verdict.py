@@ -37,6 +37,7 @@ import scipy.linalg
 from fieldfit.diagnostics import damped_steps, free_variables, gauss_newton_step, predicted_reduction, relative_length
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
+from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.tangent import TangentProblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.typing import Matrix, Vector
@@ -89,7 +90,9 @@ class Verdict:
     n_evaluations: int = 0
 
 
-def judge(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
+def judge(
+    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float
+) -> Verdict:
     """Find out whether a point is stationary.
 
     Args:
@@ -112,7 +115,9 @@ def judge(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation, 
     return _judge_scalar(problem, x, best)
 
 
-def _judge_squares(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
+def _judge_squares(
+    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float
+) -> Verdict:
     residuals, jacobian = _squares(best)
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
     # At a solution in the origin the variables contribute nothing, but they did at the start.
@@ -155,7 +160,9 @@ def _judge_squares(problem: VectorProblem | TangentProblem, x: Vector, best: Eva
     return Verdict("not converged", optimality, reason, n_evaluations)
 
 
-def _gain(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation, steps: list[Vector]) -> float:
+def _gain(
+    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, steps: list[Vector]
+) -> float:
     """Return what the best of some steps takes off the cost."""
     gain = 0.0
     for step in steps:
@@ -165,7 +172,7 @@ def _gain(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation, 
     return gain
 
 
-def _judge_scalar(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation) -> Verdict:
+def _judge_scalar(problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> Verdict:
     newton = _newton(problem, x, best)
     if newton.failure:
         return Verdict("unverified", np.nan, newton.failure, newton.n_evaluations)
@@ -202,7 +209,7 @@ class _Newton:
         return float(np.max(self.step[matters], initial=0.0)) / self.size
 
 
-def _newton(problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation) -> _Newton:
+def _newton(problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> _Newton:
     gradient, size = _gradient(best), max(1.0, float(np.max(np.abs(x))))
     products = _Products(problem, x, best)
     try:
@@ -232,7 +239,7 @@ def _free(products: _Products, gradient: Vector) -> np.ndarray:
 class _Products:
     """Products with the Hessian of a scalar at one point, by forward differences of its gradient."""
 
-    def __init__(self, problem: VectorProblem | TangentProblem, x: Vector, best: Evaluation) -> None:
+    def __init__(self, problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> None:
         self.n_evaluations = 0
         self.problem, self.x, self._best = problem, x, best
         self._hessian: Matrix | None = None
