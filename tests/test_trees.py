@@ -208,6 +208,6 @@ def test_a_module_can_be_fitted():
     ],
 )
 def test_what_is_no_number_is_refused_in_plain_containers(entry, shown):
-    with pytest.raises(ParameterError, match="Entry 'a.b' is .*not a real number") as caught:
+    with pytest.raises(ParameterError, match=r"Entry 'a.b' is .*not a real number") as caught:
         flatten_with_names({"a": {"b": entry}})
     assert shown in str(caught.value)

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -109,3 +110,38 @@ def test_squares_that_overflow_count_as_infinite():
     found = FunctionObjective(lambda p: 1e200 * p["x"], {"x": 1.0}).evaluate(np.ones(1), None, derivatives=True)
     assert found.cost == np.inf
     assert not found.is_finite
+
+
+RETURNS = {
+    "text": (lambda p: "big", "The function returned 'big' (str), which is not a number"),
+    "dictionary": (lambda p: {"loss": p["x"]}, "(dict), which is not a number"),
+    "nothing": (lambda p: None, "The function returned nothing (None)"),
+    "complex": (lambda p: p["x"] * 1j, "The function returned complex numbers"),
+    "logical": (lambda p: p["x"] > 0.0, "which is not a number"),
+}
+
+
+@pytest.mark.parametrize("derivatives", ["jax", "differences"])
+@pytest.mark.parametrize("kind", RETURNS)
+@pytest.mark.parametrize("make", [FunctionObjective, ScalarObjective])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_no_number_is_refused_when_it_comes_back(make, kind, derivatives, wanted):
+    function, message = RETURNS[kind]
+    objective = make(function, {"x": 1.0}, derivatives=derivatives)
+    with pytest.raises(EvaluationError) as caught:
+        objective.evaluate(np.ones(1), None, derivatives=wanted)
+    assert message in str(caught.value)
+
+
+def test_a_loss_that_returns_an_array_is_refused_while_it_is_traced_and_with_derivatives():
+    objective = ScalarObjective(lambda p: p["x"] * jnp.ones(3), {"x": 1.0})
+    with pytest.raises(SettingsError, match=r"returned an array of shape \(3,\)"):
+        objective.evaluate(np.ones(1), None, derivatives=True)
+    with pytest.raises(SettingsError, match=r"returned an array of shape \(3,\)"):
+        jax.jit(objective.traced)(np.ones(1))
+
+
+def test_whole_numbers_and_lists_of_numbers_are_numbers():
+    assert ScalarObjective(lambda p: 3, {"x": 1.0}).evaluate(np.ones(1), None, derivatives=True).gradient == [0.0]
+    found = FunctionObjective(lambda p: [p["x"], 2.0 * p["x"]], {"x": 1.0}).evaluate(np.ones(1), None, derivatives=True)
+    assert_allclose(found.jacobian, [[1.0], [2.0]])

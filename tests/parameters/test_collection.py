@@ -106,3 +106,25 @@ def test_empty_collection_is_allowed():
     empty = Parameters()
     assert empty.size == empty.n_free == 0
     assert empty.flat.shape == (0,)
+
+
+def test_elements_are_found_by_name_pattern_and_label():
+    parameters = Parameters({"a": 1.0, "w": [[1.0, 2.0], [3.0, 4.0]], "soma.g": 2.0, "soma.e": 3.0})
+    found = {
+        pattern: parameters.elements(pattern).tolist() for pattern in ("a", "w", "w[1,0]", "w[1, 0]", "soma.*", "*")
+    }
+    assert found == {
+        "a": [0],
+        "w": [1, 2, 3, 4],
+        "w[1,0]": [3],
+        "w[1, 0]": [3],
+        "soma.*": [5, 6],
+        "*": [0, 1, 2, 3, 4, 5, 6],
+    }
+
+
+@pytest.mark.parametrize("pattern", ["b", "w[2,0]", "w[0]", "soma.x*"])
+def test_elements_that_do_not_exist_are_refused_with_the_known_ones(pattern):
+    parameters = Parameters({"a": 1.0, "w": [[1.0, 2.0], [3.0, 4.0]], "soma.g": 2.0})
+    with pytest.raises(ParameterError, match=r"Known: .*w"):
+        parameters.elements(pattern)

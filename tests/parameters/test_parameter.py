@@ -65,3 +65,30 @@ def test_scalar_and_array_read_well():
     assert repr(Parameter("r", 1.09, unit="A", lower=0.5, upper=3.0)) == "Parameter(r = 1.09 A in [0.5, 3])"
     assert repr(Parameter("r", 1.0, fixed=True)) == "Parameter(r = 1 in [-inf, inf], fixed)"
     assert repr(Parameter("r", [1.0, 2.0], unit="A")) == "Parameter(r: array of shape (2,) A)"
+
+
+def test_a_start_at_zero_is_scaled_by_its_bounds():
+    assert Parameter("p", 0.0, lower=-3.0, upper=6.0).scale == 9.0
+    assert Parameter("p", 0.0, lower=-3.0).scale == 1.0
+    assert_allclose(Parameter("p", [0.0, 2.0], lower=-3.0, upper=6.0).scale, [9.0, 2.0])
+
+
+def test_scale_from_bounds():
+    assert Parameter("p", 1.0, lower=-3.0, upper=6.0, scale="bounds").scale == 9.0
+    assert Parameter("p", 2.0, lower=2.0, upper=2.0, scale="bounds").scale == 2.0
+    with pytest.raises(ParameterError, match=r"distance between its bounds .* infinite"):
+        Parameter("p", 1.0, lower=-3.0, scale="bounds")
+    with pytest.raises(ParameterError, match="No way to scale is called 'bound'"):
+        Parameter("p", 1.0, scale="bound")
+
+
+def test_none_is_no_bound():
+    parameter = Parameter("p", [1.0, 2.0], lower=None, upper=[None, 5.0])
+    assert parameter.lower.tolist() == [-np.inf, -np.inf]
+    assert parameter.upper.tolist() == [np.inf, 5.0]
+
+
+@pytest.mark.parametrize("value", [1j, np.array([1.0 + 1j]), "1.0", True, None, [None, 1.0]])
+def test_what_is_no_real_number_is_refused(value):
+    with pytest.raises(ParameterError, match="is not a number or an array of numbers"):
+        Parameter("p", value)

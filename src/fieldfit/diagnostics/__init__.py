@@ -10,7 +10,7 @@ from fieldfit.diagnostics.convergence import (
 )
 from fieldfit.diagnostics.covariance import covariance
 from fieldfit.diagnostics.identifiability import Identifiability, identifiability
-from fieldfit.diagnostics.multipliers import Limits, Multipliers, find_multipliers
+from fieldfit.diagnostics.multipliers import Limits, Multipliers, find_conflict, find_multipliers
 
 __all__ = [
     "Identifiability",
@@ -18,6 +18,7 @@ __all__ = [
     "Multipliers",
     "covariance",
     "damped_steps",
+    "find_conflict",
     "find_multipliers",
     "free_variables",
     "gauss_newton_step",

@@ -29,6 +29,12 @@ active."""
 NEGLIGIBLE = 1e-9
 """Part of the gradient below which a multiplier counts as zero."""
 
+CONFLICT = 1e-3
+"""Length of the sum of weighted unit normals below which they balance, and weight above which one is part of it."""
+
+SUM_WEIGHT = 10.0
+"""How strictly the weights of violated constraints have to add up to one."""
+
 DEPENDENT = 1e-10
 """Singular values below this fraction of the largest belong to normals that depend on others."""
 
@@ -85,7 +91,7 @@ def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tup
     is_strong = np.zeros(len(places), dtype=bool)
     if len(places):
         lengths = np.linalg.norm(normals, axis=1)
-        unit = normals / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+        unit = _unit_rows(normals)
         size = max(float(np.linalg.norm(gradient)), np.finfo(float).tiny)
         ends = np.where(signs > 0, 0.0, -np.inf), np.where(signs < 0, 0.0, np.inf)
         found = scipy.optimize.lsq_linear(unit.T, -gradient / size, bounds=ends, method="bvls", tol=1e-15)
@@ -96,6 +102,53 @@ def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tup
     tangent = _null_space(normals[is_strong], x.size)
     rows, lower, upper = np.split(every, [n_rows, n_rows + x.size])
     return Multipliers(rows, lower, upper, remainder, tangent)
+
+
+def find_conflict(
+    x: Vector, limits: Limits, *, bounds: tuple[Vector, Vector], is_violated: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return which constraints cannot all hold near a point, to first order; None if a step would bring them closer.
+
+    There is no such step if normals of violated constraints, pointing outwards with positive weights, are balanced by
+    those of active ones (the alternative of Farkas).
+
+    Args:
+        x: Point, shape (n,).
+        limits: The constraints there.
+        bounds: Lower and upper bounds on x, each of shape (n,).
+        is_violated: Which rows do not hold, shape (m,).
+
+    Returns:
+        Rows in conflict, by index, and variables whose bounds are part of it.
+    """
+    held = Limits(limits.values[~is_violated], limits.jacobian[~is_violated], *_parts(limits, ~is_violated))
+    normals, signs, places = _candidates(x, held, bounds)
+    side = np.where(limits.values > limits.upper, 1.0, -1.0)[is_violated]
+    outward = side[:, None] * limits.jacobian[is_violated]
+    every = np.concatenate([_unit_rows(outward), _unit_rows(normals)])
+    every_sign = np.concatenate([np.ones(len(outward)), signs])
+    ends = np.where(every_sign > 0, 0.0, -np.inf), np.where(every_sign < 0, 0.0, np.inf)
+    total = np.where(np.arange(len(every)) < len(outward), SUM_WEIGHT, 0.0)
+    matrix = np.concatenate([every.T, total[None, :]])
+    wanted = np.append(np.zeros(x.size), SUM_WEIGHT)
+    weights = np.asarray(scipy.optimize.lsq_linear(matrix, wanted, bounds=ends, method="bvls").x)
+    if float(np.linalg.norm(every.T @ weights)) > CONFLICT:
+        return None
+    is_part = np.abs(weights) > CONFLICT
+    own = np.flatnonzero(is_violated)[is_part[: len(outward)]]
+    others = places[is_part[len(outward) :]]
+    n_held = held.values.size
+    rows = np.concatenate([own, np.flatnonzero(~is_violated)[others[others < n_held]]])
+    return np.sort(rows), np.unique((others[others >= n_held] - n_held) % x.size)
+
+
+def _parts(limits: Limits, chosen: np.ndarray) -> tuple[Vector, Vector]:
+    return limits.lower[chosen], limits.upper[chosen]
+
+
+def _unit_rows(rows: Matrix) -> Matrix:
+    lengths = np.linalg.norm(rows, axis=1)
+    return rows / np.where(lengths > 0.0, lengths, 1.0)[:, None]
 
 
 def _candidates(x: Vector, limits: Limits, bounds: tuple[Vector, Vector]) -> tuple[Matrix, np.ndarray, np.ndarray]:

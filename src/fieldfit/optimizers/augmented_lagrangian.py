@@ -41,6 +41,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.optimize
 
 from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import EvaluationError, SettingsError
@@ -70,7 +71,7 @@ HARDLY = 0.1
 """Of its tolerance: a constraint that is this close needs no larger penalty."""
 
 LARGEST_GROWTH = 1e12
-"""Of a penalty in all; beyond it the rounding of the penalty hides the objective."""
+"""Of a penalty in all; beyond it rounding of the penalty hides the objective."""
 
 FIRST_TOLERANCE = 1e-3
 LAST_TOLERANCE = 1e-8
@@ -84,7 +85,7 @@ WALL = 0.5
 """Of the funnel: a turn that ends farther out has run away."""
 
 STATIONARY = 1e-3
-"""The violation is at a minimum if its gradient is this small, relative to rows and violations."""
+"""The violation has a minimum where a step can take off no more than this part of it."""
 
 PATIENCE = 4
 """Turns in a row that may fail, or leave the violation where it is, before the run ends."""
@@ -295,13 +296,10 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
 
     def _exhausted(self, problem: Recorder, state: _State) -> str | None:
         is_feasible = self._is_feasible(problem, state.evaluation)
-        if not is_feasible and state.n_stuck >= PATIENCE and _violation_slope(problem, state) <= STATIONARY:
+        if not is_feasible and state.n_stuck >= PATIENCE and _removable(problem, state) <= STATIONARY:
             return "the violation of the constraints has a minimum here: they cannot be met near this point"
         if state.n_failed > PATIENCE:
             return f"{state.n_failed} turns in a row failed: {state.note}"
-        if np.all(state.shifts.penalties >= LARGEST_GROWTH * state.first_penalties):
-            held = "the constraints hold, but" if is_feasible else "the constraints do not hold, and"
-            return f"{held} all penalties have grown {LARGEST_GROWTH:.0e} times"
         if state.iteration >= self.maxiter:
             return f"maxiter reached: {self.maxiter}"
         return None
@@ -372,7 +370,8 @@ def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> 
     values, _ = linearization(found)
     remainder = np.abs(state.shifts.remainder(values))
     is_behind = (remainder > CLOSER * state.remainder) & (remainder > HARDLY * problem.constraints.tolerance)
-    penalties = np.where(is_behind, GROWTH * state.shifts.penalties, state.shifts.penalties)
+    grown = np.minimum(GROWTH * state.shifts.penalties, LARGEST_GROWTH * state.first_penalties)
+    penalties = np.where(is_behind, grown, state.shifts.penalties)
     shifts = replace(state.shifts, multipliers=state.shifts.first_order(values), penalties=penalties)
     before = relative_violation(linearization(state.evaluation)[0], shifts, state.rows)
     is_stuck = relative_violation(values, shifts, state.rows) > 0.9 * before
@@ -392,17 +391,22 @@ def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> 
     )
 
 
-def _violation_slope(problem: Recorder, state: _State) -> float:
-    """Return the projected gradient of the squared violation, relative to its terms."""
+def _removable(problem: Recorder, state: _State) -> float:
+    """Return which part of the violation a step no longer than the variables themselves would take off, linearized.
+
+    Only violated constraints count, so the part is rather too large than too small.
+    """
     values, J = linearization(state.evaluation)
-    rows = J / state.rows[:, None]
     violation = (values - np.clip(values, state.shifts.lower, state.shifts.upper)) / state.rows
-    terms = np.abs(violation) @ np.abs(rows)
-    unit = float(np.max(terms, initial=0.0))
-    if unit == 0.0:
+    is_violated = violation != 0.0
+    can_move = problem.lower < problem.upper
+    rows, violation = (J / state.rows[:, None])[is_violated][:, can_move], violation[is_violated]
+    if rows.size == 0:
         return 0.0
-    slope = projected_gradient(state.x, violation @ rows / unit, problem.lower, problem.upper)
-    return float(np.max(np.abs(slope)))
+    x, reach = state.x[can_move], np.maximum(1.0, np.abs(state.x[can_move]))
+    lower, upper = np.maximum(problem.lower[can_move] - x, -reach), np.minimum(problem.upper[can_move] - x, reach)
+    left = scipy.optimize.lsq_linear(rows, -violation, bounds=(lower, upper)).fun
+    return 1.0 - norm(left) / norm(violation)
 
 
 def _prefer(problem: Recorder, state: _State) -> None:

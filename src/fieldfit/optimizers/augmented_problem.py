@@ -157,7 +157,7 @@ class AugmentedProblem:
         found = self.problem.hessian(x, state.state)
         push = self.shifts.first_order(values)
         if np.any(push):
-            found = found + self.problem.constraints.hessian(x, push)
+            found = found + self.problem.constraint_hessian(x, push)
         active = rows[self.shifts.is_active(values)]
         return found + active.T @ (self.shifts.penalties[self.shifts.is_active(values), None] * active)
 

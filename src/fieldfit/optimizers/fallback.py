@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.augmented_lagrangian import AugmentedLagrangianOptimizer
+from fieldfit.optimizers.restoration import restore
 from fieldfit.optimizers.scipy import ScipyOptimizer
 from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Run, Traits, judge_constrained
+from fieldfit.typing import Vector
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,32 @@ class FallbackOptimizer(AbstractOptimizer):
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         stages = self.stages or (SQUARES_STAGES if problem.has_residuals else SCALAR_STAGES)
         runs: list[Run] = []
-        told = []
+        told: list[str] = []
         for stage in stages:
-            x0 = problem.best_x if stage.from_best and runs else problem.x0
-            known = problem.best if stage.from_best and runs else start
-            run = problem.solve(stage.optimizer, x0, start=known)
-            runs.append(run)
-            verdict, _ = judge_constrained(problem.problem, problem.best_x, problem.best, start.cost)
-            told.append(f"{stage.optimizer.name}: {run.failure or run.message}")
-            if verdict.word != "not converged":
+            x0, known = (problem.best_x, problem.best) if stage.from_best and runs else (problem.x0, start)
+            if _attempt(problem, stage.optimizer, (x0, known), runs, told):
                 break
+        else:
+            if problem.best.violation > 1.0 and restore(problem):
+                _attempt(problem, stages[0].optimizer, (problem.best_x, problem.best), runs, told)
         n_iterations = sum(run.n_iterations + 1 for run in runs) - 1
         return Outcome("; then ".join(told), max(n_iterations, problem.iteration), tuple(runs))
+
+
+def _attempt(
+    problem: Recorder,
+    optimizer: AbstractOptimizer,
+    start: tuple[Vector, Evaluation],
+    runs: list[Run],
+    told: list[str],
+) -> bool:
+    """Run one optimizer from a start, note what became of it, and return whether no other is needed."""
+    x0, known = start
+    run = problem.solve(optimizer, x0, start=known)
+    runs.append(run)
+    verdict, _ = judge_constrained(problem.problem, problem.best_x, problem.best, runs[0].best.cost)
+    words = run.failure or run.message
+    # What an attempt says in brackets is of interest only if it is the last.
+    told[-1:] = [entry.split(" (")[0] for entry in told[-1:]]
+    told.append(f"{optimizer.name}: {words}")
+    return verdict.word in ("converged", "unverified")

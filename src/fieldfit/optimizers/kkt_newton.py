@@ -157,7 +157,7 @@ def _model(problem: Recorder, point: KktPoint) -> _Model:
     g = np.zeros_like(x) if found.gradient is None else found.gradient
     H = problem.hessian(x, found.state)
     if np.any(point.multipliers):
-        H = H + problem.constraints.hessian(x, point.multipliers)
+        H = H + problem.constraint_hessian(x, point.multipliers)
     is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
     rest = -(g + point.multipliers @ J)
     size = max(1.0, float(np.max(np.abs(x), initial=0.0)))

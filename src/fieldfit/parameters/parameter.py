@@ -66,6 +66,8 @@ class Parameter:
             end = self._as_floats(name, given, value.shape, missing=missing)
             self._check_is_quantity(name, given, end, is_stated=is_stated)
             object.__setattr__(self, name, end)
+        if self.transform == "log":
+            object.__setattr__(self, "lower", np.where(self.lower == -np.inf, 0.0, self.lower))
         object.__setattr__(self, "fixed", np.broadcast_to(np.asarray(self.fixed, dtype=bool), value.shape).copy())
         self._check_bounds()
         self._check_transform()
@@ -221,8 +223,6 @@ class Parameter:
             return
         if self.transform not in transforms.NAMES:
             raise ParameterError(unknown_name("transform", str(self.transform), transforms.NAMES))
-        if self.transform == "log":
-            object.__setattr__(self, "lower", np.where(self.lower == -np.inf, 0.0, self.lower))
         is_right, is_inside = self._fits(), self._is_inside()
         for index in np.flatnonzero(~self.fixed & ~(is_right & is_inside)):
             label, value = self.labels[index], self.value.flat[index]
@@ -267,9 +267,11 @@ def _real(given: Any, missing: float | None) -> np.ndarray:
     if missing is not None and given is None:
         return np.array(missing)
     array = np.asarray(given)
-    if array.dtype.kind == "O" and missing is not None:
-        is_missing = np.array([entry is None for entry in array.flat]).reshape(array.shape)
-        array = np.where(is_missing, missing, array)
+    is_missing = np.array([entry is None for entry in array.flat] if array.dtype.kind == "O" else False)
+    if np.any(is_missing):
+        if missing is None:
+            raise TypeError("None is not a number")
+        array = np.where(is_missing.reshape(array.shape), missing, array)
     if array.dtype.kind not in "iufO":
         raise TypeError(f"not real numbers but {array.dtype}")
     return np.array(array, dtype=float)

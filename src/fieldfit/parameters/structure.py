@@ -180,7 +180,7 @@ def _parts(bounds: Any, path: str, parameters: Parameters) -> Iterable[tuple[str
         return _parts({name: part for name, part in fields.items() if _is_bounds(part)}, path, parameters)
     if isinstance(bounds, np.ndarray) and bounds.ndim == 2 and bounds.shape[1] == 2:
         return _parts([tuple(row) for row in bounds], path, parameters)
-    if isinstance(bounds, list | tuple):
+    if isinstance(bounds, list | tuple) and all(part is None or _is_bounds(part) for part in bounds):
         return zip(_entries(len(bounds), path, parameters), bounds, strict=True)
     raise ParameterError(
         f"The bounds{f' of {path!r}' if path else ''} are {bounds!r}, which is not a pair (lower, upper). Give two "
@@ -189,8 +189,8 @@ def _parts(bounds: Any, path: str, parameters: Parameters) -> Iterable[tuple[str
 
 
 def _is_bounds(part: Any) -> bool:
-    """Return whether a field of a dataclass of bounds holds some, not a name or a flag."""
-    return isinstance(part, Mapping | list | tuple) or dataclasses.is_dataclass(part)
+    """Return whether a part of a structure of bounds holds some, and is no number, name or flag."""
+    return isinstance(part, Mapping | list | tuple | np.ndarray) or dataclasses.is_dataclass(part)
 
 
 def _named(path: str, parameters: Parameters) -> tuple[str, ...]:

@@ -3,11 +3,13 @@
 A parameter p of scale s is varied through u = t(p):
 
     log             u = log(p / s)                p > 0
-    log-distance    u = log(|p - b| / s)          on one side of a single bound b
+    log-distance    u = log((p - l) / s)          above a single bound l
+                    u = -log((h - p) / s)         below a single bound h
     logit           u = log((p - l) / (h - p))    between two bounds l and h
 
-u has no unit and does not depend on the unit of p. The bounds that a transform uses up are at infinite u: a search for
-a solution on such a bound goes there ever more slowly, so bounds are better left to optimizers that know them.
+u grows with p. It has no unit and does not depend on the unit of p. The bounds that a transform uses up are at infinite
+u: a search for a solution on such a bound goes there ever more slowly, so bounds are better left to optimizers that
+know them.
 
 Numbers inside the bounds come out for every u: exponents are limited to +-`MOST`, and what rounds to a bound is moved
 to the next number inside. Derivatives are those of the formulas, without that rounding.
@@ -85,7 +87,7 @@ def chosen(name: str | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray
     if name in (None, "log"):
         return np.full(np.shape(lower), name or "", dtype=object)
     n_bounds = np.isfinite(lower).astype(int) + np.isfinite(upper)
-    return np.choose(n_bounds, ["", "log-distance", "logit"]).astype(object)
+    return np.asarray(np.array(["", "log-distance", "logit"], dtype=object)[n_bounds], dtype=object)
 
 
 def natural_scale(name: str, p: Vector, lower: Vector, upper: Vector) -> Vector:
@@ -124,14 +126,19 @@ def variables(name: str, curve: Curve, p: Vector) -> Vector:
 
 def physical(name: str, curve: Curve, x: Vector) -> Vector:
     """Return p of the variables x, inside the bounds, shape (k,)."""
-    u = np.clip(curve.divisor * x, -MOST, MOST)
+    u = _exponent(curve, x)
     return np.clip(TRANSFORMS[name].inverse(u, curve, np), curve.least, curve.most)
 
 
 def slopes(name: str, curve: Curve, x: Vector) -> Vector:
     """Return dp/dx at the variables x, shape (k,)."""
-    u = np.clip(curve.divisor * x, -MOST, MOST)
+    u = _exponent(curve, x)
     return curve.divisor * TRANSFORMS[name].derivative(u, curve, np)
+
+
+def _exponent(curve: Curve, x: Vector) -> Vector:
+    with np.errstate(over="ignore"):
+        return np.clip(curve.divisor * x, -MOST, MOST)
 
 
 def bounds(name: str, curve: Curve) -> tuple[Vector, Vector]:
@@ -173,16 +180,24 @@ def _log_inverse(u: Any, curve: Curve, xp: Any) -> Any:
 
 
 def _distance_value(p: Vector, curve: Curve) -> Vector:
-    return np.log(np.where(np.isfinite(curve.lower), p - curve.lower, curve.upper - p) / curve.scale)
+    bound, sign = _bound(curve, np)
+    return sign * np.log(sign * (p - bound) / curve.scale)
 
 
 def _distance_inverse(u: Any, curve: Curve, xp: Any) -> Any:
-    bound = xp.where(xp.isfinite(curve.lower), curve.lower, curve.upper)
-    return bound + _distance_derivative(u, curve, xp)
+    bound, sign = _bound(curve, xp)
+    return bound + sign * _distance_derivative(u, curve, xp)
 
 
 def _distance_derivative(u: Any, curve: Curve, xp: Any) -> Any:
-    return xp.where(xp.isfinite(curve.lower), 1.0, -1.0) * curve.scale * xp.exp(u)
+    _, sign = _bound(curve, xp)
+    return curve.scale * xp.exp(sign * u)
+
+
+def _bound(curve: Curve, xp: Any) -> tuple[Any, Any]:
+    """Return the only bound of each variable and on which side of it the variable is."""
+    is_above = xp.isfinite(curve.lower)
+    return xp.where(is_above, curve.lower, curve.upper), xp.where(is_above, 1.0, -1.0)
 
 
 def _logit_value(p: Vector, curve: Curve) -> Vector:

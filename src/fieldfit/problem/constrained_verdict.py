@@ -1,7 +1,8 @@
 """Whether a point under constraints is stationary, found out independently of the solver that ended there.
 
 The point must hold the constraints within their tolerances. The multipliers that balance the gradient best are found by
-least squares with the signs they must have. In the directions that the active constraints leave, the Lagrangian
+least squares with the signs they must have; multipliers times the gaps that are left to the limits say how much of the cost is still open, which is
+much where no multipliers exist, as at a cusp. In the directions that the active constraints leave, the Lagrangian
 
     L(t) = f(x + Z t) + lambda @ c(x + Z t)
 
@@ -15,7 +16,7 @@ import math
 
 import numpy as np
 
-from fieldfit.diagnostics import Limits, Multipliers, find_multipliers
+from fieldfit.diagnostics import Limits, Multipliers, find_conflict, find_multipliers
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.tangent import TangentProblem
@@ -25,6 +26,9 @@ from fieldfit.typing import Vector
 
 BALANCED = 1e-6
 """Part of the gradient that may be left where no direction is."""
+
+GAP = 1e-6
+"""Part of what the gradient changes over the size of the point that multipliers times gaps may be worth."""
 
 
 def judge_constrained(
@@ -44,7 +48,7 @@ def judge_constrained(
     if not math.isfinite(best.cost) or best.constraints is None:
         return Verdict("not converged", math.inf, "nothing could be evaluated"), None
     if best.violation > 1.0:
-        return Verdict("not converged", math.inf, _violations(problem, best)), None
+        return _judge_violated(problem, x, best), None
     if best.gradient is None or best.constraint_jacobian is None or not best.is_finite:
         word = "unverified" if problem.is_noisy else "not converged"
         return Verdict(
@@ -52,6 +56,15 @@ def judge_constrained(
         ), None
     limits = Limits(best.constraints, best.constraint_jacobian, constraints.lower, constraints.upper)
     multipliers = find_multipliers(x, best.gradient, limits, bounds=(problem.lower, problem.upper))
+    worth = _worth_of_gaps(x, limits, multipliers, (problem.lower, problem.upper))
+    reach = float(np.linalg.norm(best.gradient)) * max(1.0, float(np.max(np.abs(x))))
+    if worth > GAP * reach:
+        largest = float(np.max(np.abs(multipliers.rows), initial=0.0))
+        reason = (
+            f"the constraints are met to {best.violation:.1e} of their tolerances, but with multipliers up to "
+            f"{largest:.1e} this leaves {worth:.1e} of the cost open: their gradients nearly depend on each other"
+        )
+        return Verdict("not converged", worth / reach, reason), multipliers
     if multipliers.tangent.shape[1] == 0:
         return _judge_corner(best, multipliers), multipliers
     tangent = TangentProblem(problem, x, best, multipliers)
@@ -59,19 +72,36 @@ def judge_constrained(
     return verdict, multipliers
 
 
-def _violations(problem: VectorProblem | Subproblem, best: Evaluation) -> str:
-    """Say in the user's words which constraints do not hold."""
+def _worth_of_gaps(x: Vector, limits: Limits, multipliers: Multipliers, bounds: tuple[Vector, Vector]) -> float:
+    """Return how much the cost would change if every active constraint were met exactly, to first order."""
+    ends = np.where(multipliers.rows > 0.0, limits.upper, limits.lower)
+    gaps = (
+        (multipliers.rows, limits.values - ends),
+        (multipliers.lower, x - bounds[0]),
+        (multipliers.upper, bounds[1] - x),
+    )
+    # Only what carries a multiplier: the limit on the other side may be infinite.
+    return sum(float(np.abs(own[own != 0.0]) @ np.abs(gap[own != 0.0])) for own, gap in gaps)
+
+
+def _judge_violated(problem: VectorProblem | Subproblem, x: Vector, best: Evaluation) -> Verdict:
+    """Say in the user's words which constraints do not hold, and whether they could hold nearby."""
     constraints, values = problem.constraints, best.constraints
     if constraints is None or values is None:
-        return ""
-    excess = constraints.violation(values) / constraints.tolerance
-    texts, row = [], 0
-    for condition in constraints.conditions:
-        for own in range(condition.lower.size):
-            if excess[row] > 1.0:
-                texts.append(condition.describe(own, values[row]))
-            row += 1
-    return f"violated: {'; '.join(texts)}"
+        return Verdict("not converged", math.inf, "the constraints could not be evaluated")
+    is_violated = constraints.violation(values) > constraints.tolerance
+    conflict = None
+    if best.constraint_jacobian is not None:
+        limits = Limits(values, best.constraint_jacobian, constraints.lower, constraints.upper)
+        bounds = problem.lower, problem.upper
+        conflict = find_conflict(x, limits, bounds=bounds, is_violated=is_violated)
+    chosen = np.flatnonzero(is_violated) if conflict is None else conflict[0]
+    texts = "; ".join(constraints.describe(row, values[row]) for row in chosen)
+    if conflict is None:
+        return Verdict("not converged", math.inf, f"violated: {texts}")
+    held = [problem.labels[variable] for variable in conflict[1]]
+    within = f" within the bounds of {', '.join(held)}" if held else ""
+    return Verdict("infeasible", math.inf, f"near this point these cannot hold together{within}: {texts}")
 
 
 def _judge_corner(best: Evaluation, multipliers: Multipliers) -> Verdict:

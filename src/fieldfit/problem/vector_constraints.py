@@ -124,6 +124,14 @@ class VectorConstraints:
         """Return the largest violation in units of the tolerances; 0 where all hold."""
         return float(np.max(self.violation(values) / self.tolerance, initial=0.0))
 
+    def describe(self, row: int, value: float) -> str:
+        """Say in the user's words what a row should be and what it is."""
+        for condition in self.conditions:
+            if row < condition.lower.size:
+                return condition.describe(row, value)
+            row -= condition.lower.size
+        return ""
+
     def hessian(self, x: Vector, multipliers: Vector) -> Matrix:
         """Return the second derivatives of multipliers @ c(x), shape (n, n).
 

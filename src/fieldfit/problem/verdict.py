@@ -77,7 +77,7 @@ class Verdict:
     """What is known about a point.
 
     Args:
-        word: "converged", "not converged" or "unverified".
+        word: "converged", "not converged", "unverified", or "infeasible" where constraints cannot be met nearby.
         optimality: For least squares the fraction of the cost that a step would take off, or a bound of it; for scalars
             the length of the Newton step relative to the point, negligible parts left out. NaN if unverified.
         reason: Why it is not converged or unverified; empty otherwise.
