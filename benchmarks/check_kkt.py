@@ -4,12 +4,13 @@ At a minimum under constraints there are multipliers y and z with
 
     grad f(x) + J_c(x)^T y + z = 0,     y_i, z_j >= 0 at an upper end, <= 0 at a lower one, = 0 between the ends
 
-(Karush, Kuhn and Tucker). Written in variables of size max(1, |x_j|), with rows of unit length, the multipliers that come
-closest are a linear least-squares problem with signs. What is left of the gradient is how much f would change along a step of
-relative size one; a point passes if that is at most `STATIONARY` of the largest of 1, |f| and the gradient itself.
+(Karush, Kuhn and Tucker). Written in variables of size max(1, |x_j|), with rows of unit length, the multipliers that
+come closest are a linear least-squares problem with signs. What is left of the gradient is how much f would change
+along a step of relative size one; a point passes if that is at most `STATIONARY` of the largest of 1, |f| and the
+gradient itself.
 
-The verdict on an end of a run is "solved" (a stated value, constraints held), "better" (a Karush-Kuhn-Tucker point under
-every stated value), "other" (one above), or "away".
+The verdict on an end of a run is "solved" (a stated value, constraints held), "better" (a Karush-Kuhn-Tucker point
+under every stated value), "other" (one above), or "away".
 
 References:
     Nocedal, Wright (2006), Numerical Optimization, ch. 12, https://doi.org/10.1007/978-0-387-40065-5.

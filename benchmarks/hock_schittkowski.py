@@ -3,9 +3,9 @@
     python benchmarks/hock_schittkowski.py [--methods slsqp fit ...] [--problems HS71 ...] [-v] [--limit 60]
 
 SciPy's SLSQP, COBYQA and trust-constr, called directly, stand beside the same methods through fieldfit, the augmented
-Lagrangian and the automatic choice of `fieldfit.fit`. All get exact gradients and Jacobians (COBYQA needs none), no second
-derivatives, the start of the collection, moved into the bounds. An evaluation is one point at which the objective or a
-constraint is computed. What the end of a run is, is found out by `check_kkt.py`:
+Lagrangian and the automatic choice of `fieldfit.fit`. All get exact gradients and Jacobians (COBYQA needs none), no
+second derivatives, and the start of the collection, moved into the bounds. An evaluation is one point at which the
+objective or a constraint is computed, for differences too. What the end of a run is, is found out by `check_kkt.py`:
 
 solved      f within 1e-6 of a stated minimum (relative to the larger of 1 and that), violation under 1e-8.
 (1e-6)      The same with violation under 1e-6, for codes that stop there.
@@ -43,7 +43,7 @@ LOOSE = 1e-6
 """Violation in the second column of solved problems."""
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """A run took longer than it may."""
 
 
@@ -52,7 +52,7 @@ class Counted:
 
     Args:
         problem: The problem.
-        limit: Seconds until evaluations raise `OutOfTime`.
+        limit: Seconds until evaluations raise `OutOfTimeError`.
     """
 
     def __init__(self, problem: ConstrainedProblem, limit: float) -> None:
@@ -86,7 +86,7 @@ class Counted:
             self.count = len(self._seen)
         if what not in self._found:
             if time.monotonic() > self._end:
-                raise OutOfTime
+                raise OutOfTimeError
             self._found[what] = getattr(self.problem, what)(x)
         return self._found[what]
 
@@ -144,12 +144,13 @@ class Method:
 def _scipy(method: str, options: dict[str, Any]) -> Callable[[Counted], Run]:
     def solve(counted: Counted) -> Run:
         problem = counted.problem
+        box: Any = (problem.lower, problem.upper)
         found = scipy.optimize.minimize(
             counted.value,
             _start(problem),
             jac=None if method == "COBYQA" else counted.gradient,
             method=method,
-            bounds=scipy.optimize.Bounds(problem.lower, problem.upper),
+            bounds=scipy.optimize.Bounds(*box),
             constraints=_scipy_constraints(counted),
             options=options,
         )
@@ -167,9 +168,10 @@ def _start(problem: ConstrainedProblem) -> np.ndarray:
 def _scipy_constraints(counted: Counted) -> list[Any]:
     problem, found = counted.problem, []
     for chosen in _groups(problem.is_equality, ~problem.is_equality):
-        ends = problem.constraint_lower[chosen], problem.constraint_upper[chosen]
+        ends: Any = problem.constraint_lower[chosen], problem.constraint_upper[chosen]
         values, jacobian = _rows(counted, chosen)
-        found.append(scipy.optimize.NonlinearConstraint(values, *ends, jac=jacobian))
+        exact: dict[str, Any] = {"jac": jacobian}
+        found.append(scipy.optimize.NonlinearConstraint(values, *ends, **exact))
     return found
 
 
@@ -244,7 +246,7 @@ METHODS = {
     ),
     "fit": Method("fieldfit.fit", _fieldfit(fieldfit.fit)),
 }
-"""Name on the command line to code. Options of SciPy are its own except for tolerances near those that count as solved."""
+"""Name on the command line to code. SciPy keeps its own options except for tolerances near those that count."""
 
 
 def measure(method: Method, name: str, *, limit: float) -> Measurement:
@@ -263,7 +265,7 @@ def measure(method: Method, name: str, *, limit: float) -> Measurement:
         warnings.simplefilter("ignore")
         try:
             run = method.solve(counted)
-        except (OutOfTime, ValueError, ArithmeticError, np.linalg.LinAlgError, FieldfitError) as error:
+        except (OutOfTimeError, ValueError, ArithmeticError, np.linalg.LinAlgError, FieldfitError) as error:
             run = Run(counted.last, False, f"{type(error).__name__}: {error}")
         seconds = time.perf_counter() - began
         is_loosely_solved = judge(problem, run.x, feasible=LOOSE).kind == "solved"

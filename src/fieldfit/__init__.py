@@ -107,13 +107,13 @@ __all__ = [
     "Step",
     "SumTo",
     "TrustRegionOptimizer",
+    "__version__",
     "check_gradient",
     "compute_exact_sensitivity",
     "compute_sensitivity",
     "fit",
     "make_optimizer",
     "use_compilation_cache",
-    "__version__",
 ]
 
 

@@ -38,6 +38,9 @@ SUM_WEIGHT = 10.0
 DEPENDENT = 1e-10
 """Singular values below this fraction of the largest belong to normals that depend on others."""
 
+MOST_TURNS = 30
+"""Turns of the active set per normal; a few are enough."""
+
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
@@ -93,9 +96,7 @@ def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tup
         lengths = np.linalg.norm(normals, axis=1)
         unit = _unit_rows(normals)
         size = max(float(np.linalg.norm(gradient)), np.finfo(float).tiny)
-        ends = np.where(signs > 0, 0.0, -np.inf), np.where(signs < 0, 0.0, np.inf)
-        found = scipy.optimize.lsq_linear(unit.T, -gradient / size, bounds=ends, method="bvls", tol=1e-15)
-        scaled = np.asarray(found.x)
+        scaled = _signed_weights(unit, signs, -gradient / size)
         is_strong = (signs == 0) | (np.abs(scaled) > NEGLIGIBLE)
         remainder = gradient + size * (unit.T @ scaled)
         every[places] = size * scaled / np.where(lengths > 0.0, lengths, 1.0)
@@ -127,11 +128,9 @@ def find_conflict(
     outward = side[:, None] * limits.jacobian[is_violated]
     every = np.concatenate([_unit_rows(outward), _unit_rows(normals)])
     every_sign = np.concatenate([np.ones(len(outward)), signs])
-    ends = np.where(every_sign > 0, 0.0, -np.inf), np.where(every_sign < 0, 0.0, np.inf)
     total = np.where(np.arange(len(every)) < len(outward), SUM_WEIGHT, 0.0)
-    matrix = np.concatenate([every.T, total[None, :]])
     wanted = np.append(np.zeros(x.size), SUM_WEIGHT)
-    weights = np.asarray(scipy.optimize.lsq_linear(matrix, wanted, bounds=ends, method="bvls").x)
+    weights = _signed_weights(np.column_stack([every, total]), every_sign, wanted)
     if float(np.linalg.norm(every.T @ weights)) > CONFLICT:
         return None
     is_part = np.abs(weights) > CONFLICT
@@ -140,6 +139,31 @@ def find_conflict(
     n_held = held.values.size
     rows = np.concatenate([own, np.flatnonzero(~is_violated)[others[others < n_held]]])
     return np.sort(rows), np.unique((others[others >= n_held] - n_held) % x.size)
+
+
+def _signed_weights(normals: Matrix, signs: np.ndarray, wanted: Vector) -> Vector:
+    """Return weights w of given signs (0: any) that bring normals^T w nearest to a vector, shape (k,).
+
+    Normals of any sign are projected out by their singular vectors, the others are left to Lawson and Hanson: both stay
+    finite where normals depend on each other, which a general solver's least squares do not.
+    """
+    is_open = signs == 0
+    U, S, Vt = np.linalg.svd(normals[is_open].T, full_matrices=False)
+    is_felt = DEPENDENT * np.max(S, initial=0.0) < S
+    U, S, Vt = U[:, is_felt], S[is_felt], Vt[is_felt]
+    signed = (signs[:, None] * normals)[~is_open].T
+    rest = signed - U @ (U.T @ signed)
+    has_own_part = np.linalg.norm(rest, axis=0) > DEPENDENT
+    found = np.zeros(signed.shape[1])
+    if np.any(has_own_part):
+        maxiter = MOST_TURNS * has_own_part.size
+        found[has_own_part] = scipy.optimize.nnls(rest[:, has_own_part], wanted - U @ (U.T @ wanted), maxiter=maxiter)[
+            0
+        ]
+    weights = np.zeros(signs.size)
+    weights[~is_open] = signs[~is_open] * found
+    weights[is_open] = Vt.T @ ((U.T @ (wanted - signed @ found)) / S)
+    return weights
 
 
 def _parts(limits: Limits, chosen: np.ndarray) -> tuple[Vector, Vector]:
@@ -159,7 +183,8 @@ def _candidates(x: Vector, limits: Limits, bounds: tuple[Vector, Vector]) -> tup
     at_upper = limits.upper - limits.values <= way
     at_lower = limits.values - limits.lower <= way
     is_equal = limits.lower == limits.upper
-    row_signs = np.where(is_equal, 0, np.where(at_upper, 1, -1))
+    # Between two limits that are both this near either may hold the row.
+    row_signs = np.where(at_upper & at_lower, 0, np.where(at_upper, 1, -1))
     chosen = np.flatnonzero(is_equal | at_upper | at_lower)
     identity = np.eye(size)
     low, high = np.flatnonzero(x - bounds[0] <= reach), np.flatnonzero(bounds[1] - x <= reach)

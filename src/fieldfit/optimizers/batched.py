@@ -7,7 +7,7 @@ answer is asked for and then makes one call for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +53,10 @@ class BatchExecutor(ThreadPoolExecutor):
     losses: list[float] = field(default_factory=list)
     _waiting: list[BatchAnswer] = field(default_factory=list, repr=False)
 
-    def submit(self, *task: Any) -> Any:
+    def submit(self, *task: Any) -> BatchAnswer:
         """Take a task of `fieldfit.execution.ordered_map`; return what is asked for its result."""
         attempt, function, arguments = task
+        # An evaluation has a point and a state; the functions themselves are not asked.
         if len(arguments) != 2:
             return BatchAnswer(self, np.zeros(0), attempt(function, arguments))
         answer = BatchAnswer(self, arguments[0])
@@ -88,8 +89,8 @@ class BatchExecutor(ThreadPoolExecutor):
 
 
 @dataclass(eq=False)
-class BatchAnswer:
-    """What becomes of a point; it is asked as a future is.
+class BatchAnswer(Future):
+    """What becomes of a point: a future of which only the result can be asked for.
 
     Args:
         batch: That it belongs to.
@@ -101,8 +102,8 @@ class BatchAnswer:
     point: Vector
     completed: Completed | None = None
 
-    def result(self) -> Completed:
-        """Return the answer, after a call for the batch if it waits."""
+    def result(self, timeout: float | None = None) -> Completed:
+        """Return the answer, after a call for the batch if it waits; that takes the time that it takes."""
         if self.completed is None:
             self.batch.evaluate()
         return self.completed or Completed(failure="its batch was not evaluated")

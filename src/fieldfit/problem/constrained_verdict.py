@@ -1,8 +1,9 @@
 """Whether a point under constraints is stationary, found out independently of the solver that ended there.
 
 The point must hold the constraints within their tolerances. The multipliers that balance the gradient best are found by
-least squares with the signs they must have; multipliers times the gaps that are left to the limits say how much of the cost is still open, which is
-much where no multipliers exist, as at a cusp. In the directions that the active constraints leave, the Lagrangian
+least squares with the signs they must have. Multipliers times the gaps that are left to the limits say how much of the
+cost is still open, which is much where no multipliers exist, as at a cusp. In the directions that the active
+constraints leave, the Lagrangian
 
     L(t) = f(x + Z t) + lambda @ c(x + Z t)
 

@@ -10,6 +10,7 @@ from typing import Any
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import AbstractObjective, FunctionObjective, ScalarObjective
 from fieldfit.parameters import Parameters
+from fieldfit.parameters.structure import parameters_from_bounds, structured_parameters
 from fieldfit.registry import unknown_name
 
 KINDS = ("loss", "residuals")
@@ -61,8 +62,6 @@ def objective_of(
         ParameterError: Parameters or bounds cannot be used.
         SettingsError: An option has a value it cannot have, or the function does not take what `call` says.
     """
-    from fieldfit.parameters.structure import parameters_from_bounds, structured_parameters
-
     if not callable(function):
         raise SettingsError(f"The objective is {function!r}, which cannot be called. Give a function or an objective.")
     if kind not in KINDS:

@@ -13,6 +13,7 @@ from fieldfit.errors import ParameterError
 from fieldfit.objectives import AbstractObjective
 from fieldfit.parameters import Parameters, ParameterSpace, ProjectedSpace, Space
 from fieldfit.parameters.projected_space import independent_rows
+from fieldfit.parameters.structure import structured_parameters
 from fieldfit.problem.derivatives import DerivativeOptions
 from fieldfit.problem.functions import objective_of
 from fieldfit.problem.scales import automatic_scales
@@ -67,14 +68,18 @@ class Problem:
     ) -> None:
         if isinstance(objective, AbstractObjective):
             given = objective.parameters if parameters is None else parameters
-            given = given if bounds is None else _structured(given, bounds)
+            given = given if bounds is None else structured_parameters(given, bounds)
             _check_parameters(given, objective.parameters)
         else:
             objective = objective_of(objective, parameters, bounds, call=call, kind=kind, derivatives=derivatives)
             given = objective.parameters
         self.objective, self.state = objective, state
         if scale is not None:
-            given = automatic_scales(objective, given) if scale == "automatic" else _structured(given, scale=scale)
+            given = (
+                automatic_scales(objective, given)
+                if scale == "automatic"
+                else structured_parameters(given, scale=scale)
+            )
         self.constraints: tuple[AbstractConstraint, ...] = as_constraints(constraints)
         system = ConstraintSystem.of(self.constraints, given)
         self.parameters: Parameters = system.parameters
@@ -158,9 +163,3 @@ def _equalities(space: ParameterSpace, conditions: tuple[Condition, ...]) -> tup
         rows.append(space.chain(matrix, space.start))
         values.append(condition.lower[is_held] - matrix @ origin)
     return np.concatenate(rows), np.concatenate(values)
-
-
-def _structured(*args: Any, **kwargs: Any) -> Parameters:
-    from fieldfit.parameters.structure import structured_parameters
-
-    return structured_parameters(*args, **kwargs)
