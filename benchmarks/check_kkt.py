@@ -3,11 +3,13 @@
 At a minimum under constraints there are multipliers y and z with
 
     grad f(x) + J_c(x)^T y + z = 0,     y_i, z_j >= 0 at an upper end, <= 0 at a lower one, = 0 between the ends
+    |y| @ |c(x) - end| + |z| @ |x - end| = 0
 
 (Karush, Kuhn and Tucker). Written in variables of size max(1, |x_j|), with rows of unit length, the multipliers that
 come closest are a linear least-squares problem with signs. What is left of the gradient is how much f would change
-along a step of relative size one; a point passes if that is at most `STATIONARY` of the largest of 1, |f| and the
-gradient itself.
+along a step of relative size one, and the sum in the second line is how much it would change if every active limit were
+met exactly; a point passes if both are at most `STATIONARY` of the largest of 1, |f| and the gradient itself. (At a
+cusp, as in HS13, multipliers grow without end on the way to the solution, and the second line never gets small.)
 
 The verdict on an end of a run is "solved" (a stated value, constraints held), "better" (a Karush-Kuhn-Tucker point
 under every stated value), "other" (one above), or "away".
@@ -31,7 +33,7 @@ FEASIBLE = 1e-8
 """Violation that counts as none, absolute."""
 
 STATIONARY = 5e-6
-"""Part of the gradient, or of f where that is larger, that multipliers may leave."""
+"""Part of the gradient, or of f where that is larger, that multipliers may leave, and that gaps may be worth."""
 
 ACTIVE = 1e-6
 """Distance from a limit, in steps of relative size one, at which it counts as met."""
@@ -45,7 +47,7 @@ class Verdict:
         kind: "solved", "better", "other" or "away".
         value: f there.
         violation: Largest distance outside the limits.
-        residual: Part of the gradient that no multipliers balance, in units of what is allowed to be left.
+        residual: Of the conditions, in units of what is allowed to be left.
     """
 
     kind: str
@@ -78,23 +80,34 @@ def judge(problem: ConstrainedProblem, x: np.ndarray, *, feasible: float = FEASI
 
 
 def kkt_residual(problem: ConstrainedProblem, x: np.ndarray) -> float:
-    """Return the part of the gradient that no multipliers balance, in units of what is allowed to be left."""
+    """Return the residual of the conditions of Karush, Kuhn and Tucker in units of what is allowed to be left."""
     sizes = np.maximum(1.0, np.abs(x))
     gradient = problem.gradient(x) * sizes
     if not np.all(np.isfinite(gradient)):
         return np.inf
     length = float(np.max(np.abs(gradient), initial=0.0))
-    normals, is_at_lower, is_at_upper = _active(problem, x, sizes)
-    left = gradient
-    if normals.size and length > 0.0:
-        ends = np.where(is_at_lower, -np.inf, 0.0), np.where(is_at_upper, np.inf, 0.0)
-        found = lsq_linear(normals.T, -gradient / length, ends, method="bvls", tol=1e-14)
-        left = length * (normals.T @ found.x) + gradient
-    return float(np.max(np.abs(left))) / (STATIONARY * max(1.0, abs(problem.value(x)), length))
+    left, worth = gradient, 0.0
+    active = _active(problem, x, sizes)
+    if active.gaps.size and length > 0.0:
+        ends = np.where(active.is_at_lower, -np.inf, 0.0), np.where(active.is_at_upper, np.inf, 0.0)
+        found = lsq_linear(active.normals.T, -gradient / length, ends, method="bvls", tol=1e-14)
+        left = length * (active.normals.T @ found.x) + gradient
+        worth = length * float(np.abs(found.x) @ active.gaps)
+    allowed = STATIONARY * max(1.0, abs(problem.value(x)), length)
+    return max(float(np.max(np.abs(left))), worth) / allowed
 
 
-def _active(problem: ConstrainedProblem, x: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the unit normals of the limits that are met, shape (k, n), and which end each meets, shape (k,)."""
+@dataclass(frozen=True, eq=False)
+class _Active:
+    """The limits that are met: unit normals (k, n), distances along them (k,), and which end each meets (k,)."""
+
+    normals: np.ndarray
+    gaps: np.ndarray
+    is_at_lower: np.ndarray
+    is_at_upper: np.ndarray
+
+
+def _active(problem: ConstrainedProblem, x: np.ndarray, sizes: np.ndarray) -> _Active:
     values = np.concatenate([x, problem.constraints(x)])
     lower = np.concatenate([problem.lower, problem.constraint_lower])
     upper = np.concatenate([problem.upper, problem.constraint_upper])
@@ -102,5 +115,6 @@ def _active(problem: ConstrainedProblem, x: np.ndarray, sizes: np.ndarray) -> tu
     lengths = np.linalg.norm(normals, axis=1)
     near = np.maximum(ACTIVE * lengths, FEASIBLE)
     is_at_lower, is_at_upper = values - lower <= near, upper - values <= near
-    is_active = (is_at_lower | is_at_upper) & (lengths > 0.0) & np.isfinite(lengths)
-    return normals[is_active] / lengths[is_active, None], is_at_lower[is_active], is_at_upper[is_active]
+    kept = (is_at_lower | is_at_upper) & (lengths > 0.0) & np.isfinite(lengths)
+    gaps = np.minimum(np.abs(values - lower), np.abs(upper - values))[kept] / lengths[kept]
+    return _Active(normals[kept] / lengths[kept, None], gaps, is_at_lower[kept], is_at_upper[kept])

@@ -79,7 +79,12 @@ class ConstrainedProblem:
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         """Return the gradient of f, shape (n,)."""
-        return _dense(self.source.fgx(x)[1]).reshape(x.size)
+        return self.value_and_gradient(x)[1]
+
+    def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return f(x) and its gradient, shape (n,), for little more than the price of one."""
+        value, gradient = self.source.fgx(x)
+        return float(np.squeeze(value)), _dense(gradient).reshape(x.size)
 
     def constraints(self, x: np.ndarray) -> np.ndarray:
         """Return c(x), shape (m,)."""

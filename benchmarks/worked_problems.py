@@ -37,8 +37,11 @@ INPUTS = _random.randn(200, 3)
 TARGETS = INPUTS @ np.array([2.0, -1.5, 0.8]) + 0.1 * _random.randn(200)
 TRAINING = slice(0, 160)
 RIDGE = 0.01
-NETWORK_BEST = 0.074668
-"""Lowest training objective known, to six decimals: of some 10^4 local runs from everywhere in the bounds."""
+NETWORK_BEST = 0.074667
+"""Lowest training objective known, to six decimals: the best of some 10^4 local runs from everywhere in the bounds."""
+
+WALKS, HOPS = 8, 60
+"""Of the global search; one walk in two ends at the best value known."""
 
 NETWORK_BOUNDS = {
     "W1": (np.full((3, 5), -2.0), np.full((3, 5), 2.0)),
@@ -68,8 +71,8 @@ def ripple(x, y):
     return (x - 1.5) ** 2 + 2.0 * (y + 0.5) ** 2 + 0.1 * jnp.sin(10.0 * x) * jnp.cos(10.0 * y)
 
 
-def scaled(small, large):
-    return 1e6 * (small - 1.0) ** 2 + 1e-4 * (large - 2.0) ** 2
+def narrow(x, y):
+    return 1e3 * (x - 1.0) ** 2 + 1e-3 * (y - 2.0) ** 2
 
 
 PLANE = [(-4.5, 4.5), (-4.5, 4.5)]
@@ -139,10 +142,10 @@ def scalar_methods() -> Iterator[fieldfit.ScipyOptimizer]:
     """Yield every method of SciPy that takes a scalar, with enough iterations for those by values."""
     for name, method in METHODS.items():
         if not method.traits.needs_residuals:
-            yield fieldfit.ScipyOptimizer(name, maxiter=5000)
+            yield fieldfit.ScipyOptimizer(name, maxiter=5000, gtol=1e-18)
 
 
-def solve(problem: fieldfit.Problem, optimizer: Any, *, seed: int = 0) -> fieldfit.OptimizationResult:
+def solve(problem: fieldfit.Problem, optimizer: Any) -> fieldfit.OptimizationResult:
     """Run an optimizer; one that knows no bounds gets variables without any."""
     if not optimizer.traits.handles_bounds:
         problem = fieldfit.Problem(problem.objective, problem.parameters.unbounded(), constraints=problem.constraints)
@@ -150,15 +153,18 @@ def solve(problem: fieldfit.Problem, optimizer: Any, *, seed: int = 0) -> fieldf
 
 
 def network_search(seed: int) -> fieldfit.OptimizationResult:
-    """Search for the best network: walks from basin to basin from several starts, and L-BFGS-B at the end."""
-    start = np.random.default_rng(seed)
-    first = {name: start.uniform(*pair) for name, pair in NETWORK_BOUNDS.items()}
-    problem = fieldfit.Problem(network_loss, first, NETWORK_BOUNDS, call="keywords")
-    walk = fieldfit.BasinHoppingOptimizer(niter=60, optimizer=fieldfit.JaxOptimizer("bfgs", maxiter=400), seed=seed)
-    walks = fieldfit.MultiStartOptimizer(walk, n_starts=8, sampling="uniform", seed=seed)
-    found = walks.optimize(problem)
+    """Search for the best network: walks from basin to basin from random starts, and L-BFGS-B from the best end."""
+    training = fieldfit.Problem(network_loss, bounds=NETWORK_BOUNDS, call="keywords")
+    local = fieldfit.JaxOptimizer("bfgs", maxiter=400)
+    ends = []
+    for child in np.random.SeedSequence(seed).generate_state(WALKS):
+        draw = np.random.default_rng(child)
+        start = {name: draw.uniform(*pair) for name, pair in NETWORK_BOUNDS.items()}
+        walk = fieldfit.BasinHoppingOptimizer(niter=HOPS, optimizer=local, seed=int(child))
+        ends.append(walk.optimize(fieldfit.Problem(training.objective, training.parameters.replace(start))))
+    best = min(ends, key=lambda end: end.fun)
     finishing = fieldfit.ScipyOptimizer("L-BFGS-B", maxiter=2000)
-    return finishing.optimize(fieldfit.Problem(problem.objective, found.parameters))
+    return finishing.optimize(fieldfit.Problem(training.objective, best.parameters))
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ class Case:
             result = solve(self.problem, optimizer)
             distance = float(np.max(np.abs(result.final_params - self.answer)))
             yield (
-                f"{self.name:10s} {optimizer.name:22s} {distance:8.1e} away, value {result.fun:.10g}, "
+                f"{self.name:17s} {optimizer.name:20s} {distance:8.1e} away, value {result.fun:.10g}, "
                 f"{result.nfev} evaluations, {result.verdict.word}"
             )
 
@@ -191,10 +197,14 @@ def cases() -> Iterator[Case]:
     """Yield the problems with one minimum."""
     methods = list(scalar_methods())
     with_gradient = [method for method in methods if method.traits.needs_gradient]
-    beale_problem = fieldfit.Problem(beale, [1.0, 1.0], PLANE, call="positional")
-    yield Case("Beale", beale_problem, np.array([3.0, 0.5]), methods)
-    wide = fieldfit.Problem(scaled, bounds=[(-10.0, 10.0), (-100.0, 100.0)], call="positional")
-    yield Case("scaled", wide, np.array([1.0, 2.0]), with_gradient)
+    far, near = (fieldfit.Problem(beale, start, PLANE, call="positional") for start in ([1.0, 1.0], [3.2, 0.6]))
+    minimum = np.array([3.0, 0.5])
+    yield Case("Beale", far, minimum, [method for method in methods if method.method != "dogleg"])
+    # Dogleg is defined for positive definite second derivatives, which Beale's function has near its minimum only.
+    yield Case("Beale, near", near, minimum, [fieldfit.ScipyOptimizer("dogleg")])
+    for scale in (None, "automatic"):
+        wide = fieldfit.Problem(narrow, [0.0, 0.0], [(-10.0, 10.0)] * 2, call="positional", scale=scale)
+        yield Case(f"narrow, {scale}", wide, np.array([1.0, 2.0]), with_gradient)
     weights = np.array([float(weight) for weight in portfolio_answer()[0]])
     constrained = [method for method in methods if method.traits.handles_constraints]
     yield Case("portfolio", portfolio(), weights, [*constrained, fieldfit.AugmentedLagrangianOptimizer()])

@@ -35,7 +35,7 @@ class Unit:
         >>> from fieldfit.units import unit_of
         >>> registry = pint.UnitRegistry()
         >>> unit = unit_of(registry.Quantity(3.0, "pA"))
-        >>> float(unit.magnitude(registry.Quantity(0.5, "nA")))
+        >>> round(float(unit.magnitude(registry.Quantity(0.5, "nA"))), 9)
         500.0
     """
 

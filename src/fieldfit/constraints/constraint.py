@@ -49,6 +49,11 @@ class Condition:
     def __post_init__(self) -> None:
         if (self.matrix is None) == (self.objective is None):
             raise ConstraintError(f"Constraint {self.name!r} needs either a matrix or an objective. Give one of them.")
+        if self.tolerance is not None and not (np.isfinite(self.tolerance) and self.tolerance > 0.0):
+            raise ConstraintError(
+                f"Constraint {self.name!r} has the tolerance {self.tolerance}, which rounding alone would exceed. Give "
+                "a positive number, or None."
+            )
         size = self.lower.size
         labels = (self.name,) if size == 1 else tuple(f"{self.name}[{row}]" for row in range(size))
         object.__setattr__(self, "labels", labels)

@@ -4,7 +4,8 @@ A linear program decides. If it has no solution, conditions are left out one aft
 cannot hold: what remains is a conflict in which every member is needed (the deletion filter of Chinneck and Dravnieks).
 
 References:
-    Chinneck, Dravnieks (1991), Locating minimal infeasible constraint sets in linear programs, doi:10.1287/ijoc.3.2.157.
+    Chinneck, Dravnieks (1991), Locating minimal infeasible constraint sets in linear programs,
+        doi:10.1287/ijoc.3.2.157.
 """
 
 from __future__ import annotations

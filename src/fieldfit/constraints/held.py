@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fieldfit.constraints.constraint import AbstractConstraint, Condition
+from fieldfit.constraints.limits import unit_factor
 from fieldfit.errors import ConstraintError
-from fieldfit.parameters import Parameter, Parameters
+from fieldfit.parameters import Parameter, Parameters, Tie
 from fieldfit.units import Unit
 
 
@@ -100,8 +101,11 @@ class Equal(AbstractConstraint):
         first = elements[0]
         rows = [(leader, other) for part in elements[1:] for leader, other in zip(first, part, strict=True)]
         matrix = np.zeros((len(rows), parameters.size))
+        owners = [entry for entry in parameters for _ in range(entry.size)]
         for row, (leader, other) in enumerate(rows):
-            matrix[row, leader], matrix[row, other] = -1.0, 1.0
+            if leader == other:
+                raise ConstraintError(f"{self.label} names an element twice. Name another one.")
+            matrix[row, leader], matrix[row, other] = -_factor(owners[other], owners[leader]), 1.0
         zero = np.zeros(len(rows))
         return Condition(self.label, zero, zero, matrix=matrix)
 
@@ -135,14 +139,34 @@ def _fix(entry: Parameter, chosen: np.ndarray, value: Any) -> Parameter:
 
 
 def _follow(parameters: Parameters, follower: str, leader: str) -> Parameters:
-    """Return parameters in which one follows another, starting where that starts."""
-    own, other = parameters[follower], parameters[leader]
-    factor = 1.0
-    if isinstance(own.unit, Unit) and isinstance(other.unit, Unit):
-        factor = float(own.unit.magnitude(other.unit.attach(1.0)))
+    """Return parameters in which one follows another, starting where that starts, and those that it leads with it."""
+    factor = _factor(parameters[follower], parameters[leader])
+    first, last = (parameters.ties.get(name, Tie(name)) for name in (leader, follower))
+    if first.leader == last.leader:
+        if np.isclose(factor * first.factor, last.factor, rtol=1e-12, atol=0.0):
+            return parameters
+        raise ConstraintError(
+            f"Equal({leader!r}, {follower!r}): both follow {first.leader!r}, but with the factors {first.factor:g} and "
+            f"{last.factor:g}. Take back one of the ties."
+        )
+    factor *= first.factor / last.factor
+    moved = [name for name in parameters.names if parameters.ties.get(name, Tie(name)).leader == last.leader]
+    ties = {name: Tie(first.leader, factor * parameters.ties.get(name, Tie(name)).factor) for name in moved}
+    shape, start = parameters[first.leader].shape, parameters[first.leader].value
     entries = [
-        entry.replace(value=factor * other.value) if entry.name == follower and entry.shape == other.shape else entry
+        entry.replace(value=ties[entry.name].factor * start) if entry.name in ties and entry.shape == shape else entry
         for entry in parameters
     ]
-    moved = Parameters(entries, parameters.ties, parameters.structure)
-    return moved.tie(follower, leader, factor=factor)
+    return Parameters(entries, {**parameters.ties, **ties}, parameters.structure)
+
+
+def _factor(follower: Parameter, leader: Parameter) -> float:
+    """Return what one unit of the leader is in that of the follower."""
+    if not isinstance(follower.unit, Unit) and not isinstance(leader.unit, Unit):
+        return 1.0
+    if isinstance(follower.unit, Unit) and isinstance(leader.unit, Unit):
+        return unit_factor(follower.unit, leader.unit, f"Equal({leader.name!r}, {follower.name!r})")
+    raise ConstraintError(
+        f"Equal({leader.name!r}, {follower.name!r}) joins a value in {follower.unit or leader.unit} to a plain number. "
+        "Give both parameters units, or none."
+    )

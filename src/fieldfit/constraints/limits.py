@@ -45,7 +45,7 @@ def plain_limits(lower: Any, upper: Any, label: str) -> tuple[Vector, Vector, Un
     """Return two limits as plain numbers of one size, and their unit.
 
     Raises:
-        ConstraintError: They are no numbers, differ in size, or only one of them has a unit.
+        ConstraintError: They are no numbers, differ in size, all are infinite, or only one of them has a unit.
     """
     units = [unit_of(lower), unit_of(upper)]
     unit = units[0] or units[1]
@@ -65,6 +65,8 @@ def plain_limits(lower: Any, upper: Any, label: str) -> tuple[Vector, Vector, Un
         raise ConstraintError(
             f"Constraint {label!r} has {ends[0].size} lower and {ends[1].size} upper values. Give as many of each."
         ) from error
+    if np.all(np.isneginf(low) & np.isposinf(high)):
+        raise ConstraintError(f"Constraint {label!r} has no limit, so it says nothing. Give a lower or an upper one.")
     return low.astype(float), high.astype(float), unit
 
 
@@ -84,14 +86,28 @@ def element_factors(parameters: Parameters, elements: np.ndarray, unit: Unit | N
                 f"Constraint {label!r} is in {unit}, but parameter {owner.name!r} has no unit. Give it one, or write "
                 "the constraint in plain numbers."
             )
-        try:
-            factors.append(float(unit.magnitude(owner.unit.attach(1.0))))
-        except ParameterError as error:
-            raise ConstraintError(
-                f"Constraint {label!r} adds {owner.name!r} in {owner.unit} to something in {unit}, which cannot be "
-                "converted. Give parameters of one kind."
-            ) from error
+        factors.append(unit_factor(unit, owner.unit, f"Constraint {label!r} with {owner.name!r}"))
     return np.array(factors)
+
+
+def unit_factor(unit: Unit, other: Unit, what: str) -> float:
+    """Return what one of another unit is in a unit.
+
+    Raises:
+        ConstraintError: They are of different kinds, or their zeros differ, as those of degrees Celsius and kelvin do.
+    """
+    try:
+        zero, one = (float(unit.magnitude(other.attach(number))) for number in (0.0, 1.0))
+    except ParameterError as error:
+        raise ConstraintError(
+            f"{what} joins a value in {other} to one in {unit}, which cannot be converted. Give both in units of one "
+            "kind."
+        ) from error
+    if zero != 0.0:
+        raise ConstraintError(
+            f"{what} joins a value in {other} to one in {unit}, whose zeros differ. Give both in the same unit."
+        )
+    return one
 
 
 def _owners(parameters: Parameters, elements: np.ndarray) -> list[Parameter]:

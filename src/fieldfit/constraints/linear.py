@@ -28,6 +28,7 @@ class SumTo(AbstractConstraint):
 
     Raises:
         ParameterError: Nothing matches.
+        ConstraintError: The total is not one number, or its unit does not fit.
 
     Example:
         >>> import fieldfit
@@ -50,6 +51,11 @@ class SumTo(AbstractConstraint):
     def condition(self, parameters: Parameters) -> Condition:
         elements = parameters.elements(self.pattern)
         lower, upper, unit = limits_in(self.total, self.total, parameters, elements, self.label)
+        if lower.size != 1:
+            raise ConstraintError(
+                f"Constraint {self.label!r} has {lower.size} totals, but a sum is one number. Give one, or a SumTo for "
+                "each part."
+            )
         matrix = np.zeros((1, parameters.size))
         matrix[0, elements] = element_factors(parameters, elements, unit, self.label)
         return Condition(

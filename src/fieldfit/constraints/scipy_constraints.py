@@ -19,7 +19,7 @@ from fieldfit.errors import ConstraintError
 from fieldfit.objectives import FunctionObjective
 from fieldfit.parameters import Parameters
 from fieldfit.registry import unknown_name
-from fieldfit.typing import Matrix
+from fieldfit.typing import Matrix, Vector
 
 KINDS = {"eq": (0.0, 0.0), "ineq": (0.0, np.inf)}
 """SciPy's word for a kind of constraint to the limits of its function."""
@@ -54,9 +54,7 @@ class FlatLinear(AbstractConstraint):
                 f"{self.label} has a matrix of {matrix.shape[1]} columns, but the parameters have {parameters.size} "
                 "elements. Give one column per element."
             )
-        low, high = (
-            np.broadcast_to(as_rows(end, self.label), (matrix.shape[0],)).copy() for end in (self.lower, self.upper)
-        )
+        low, high = (_limits(end, matrix.shape[0], self.label) for end in (self.lower, self.upper))
         return Condition(self.label, low, high, matrix=matrix)
 
 
@@ -93,7 +91,7 @@ class FlatNonlinear(AbstractConstraint):
             name=self.label,
         )
         size = objective.term_slices()[self.label].stop
-        low, high = (np.broadcast_to(as_rows(end, self.label), (size,)).copy() for end in (self.lower, self.upper))
+        low, high = (_limits(end, size, self.label) for end in (self.lower, self.upper))
         return Condition(self.label, low, high, objective=objective)
 
 
@@ -123,6 +121,17 @@ class WithArguments:
     def __call__(self, flat: Any) -> Any:
         """Return what the function returns."""
         return self.function(flat, *self.arguments)
+
+
+def _limits(given: Any, size: int, label: str) -> Vector:
+    """Return limits of one row each, shape (size,)."""
+    found = as_rows(given, f"A limit of {label}")
+    if found.size not in (1, size):
+        raise ConstraintError(
+            f"{label} has {found.size} limits, but {size} row{'s' if size != 1 else ''}. Give one for all, or one for "
+            "each."
+        )
+    return np.broadcast_to(found, (size,)).copy()
 
 
 def as_constraints(given: Any) -> tuple[AbstractConstraint, ...]:

@@ -26,6 +26,23 @@ STIFFNESS times the largest curvature of f; where f hardly curves its slope sets
 A turn may run away, since f need not be bounded where the constraints are violated. Points outside a funnel around the
 feasible ones count as failed; a turn that ends at its wall is undone and repeated with larger penalties.
 
+Choices, measured on 96 problems of the Hock-Schittkowski collection with exact gradients and second derivatives
+(solved: f not above the stated minimum by 1e-6 of it, violation below 1e-8; at most 300 evaluations of each are added
+up):
+
+    as it is                         90 solved in 2404 evaluations
+    penalties capped without going on with multipliers   89, 2107
+      and STIFFNESS 1                85, 2585
+      and STIFFNESS 3                86, 2320
+      and STIFFNESS 30               88, 2312
+      and STIFFNESS 100              89, 2732
+      and STIFFNESS 1000             90, 3724
+      and FIRST_TOLERANCE 1e-1       89, 2466
+      and FIRST_TOLERANCE 1e-6       89, 2087
+      and first radius 0.1 or 3 times the size of x      87, 2060; 90, 2060
+
+The others end at other local minima (HS15, HS59, HS70, HS108), on a plateau (HS57), or jump (HS87).
+
 References:
     Conn, Gould, Toint (1991), A globally convergent augmented Lagrangian algorithm for optimization with general
         constraints and simple bounds, doi:10.1137/0728030.
@@ -41,12 +58,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.optimize
 
 from fieldfit.diagnostics import projected_gradient
-from fieldfit.errors import EvaluationError, SettingsError
+from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.augmented_problem import AugmentedProblem, Shifts, linearization, relative_violation
+from fieldfit.optimizers.augmented_problem import AugmentedProblem, Shifts, limits_of, linearization, relative_violation
+from fieldfit.optimizers.augmented_scales import curvature_of, has_second, removable_violation, row_units, size_of
 from fieldfit.optimizers.exact_steps import norm
 from fieldfit.optimizers.kkt_newton import KktPoint, newton_kkt
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
@@ -54,9 +71,6 @@ from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
 from fieldfit.optimizers.scipy import ScipyOptimizer
 from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Traits, run_part
 from fieldfit.typing import Vector
-
-MANY = 200
-"""Variables above which second derivatives cost too much."""
 
 STIFFNESS = 10.0
 """First penalty: the curvature along a constraint's gradient, in units of the largest of the objective."""
@@ -155,6 +169,15 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
 
     Raises:
         SettingsError: An option has a value it cannot have.
+
+    Example:
+        >>> import fieldfit
+        >>> from fieldfit.optimizers.augmented_lagrangian import AugmentedLagrangianOptimizer
+        >>> circle = fieldfit.NonlinearEquality(lambda p: p["x"] ** 2 + p["y"] ** 2, 2.0, name="circle")
+        >>> problem = fieldfit.Problem(lambda p: p["x"] + p["y"], {"x": 1.0, "y": 0.5}, constraints=[circle])
+        >>> result = AugmentedLagrangianOptimizer().optimize(problem)
+        >>> round(float(result.x["x"]), 6), result.success
+        (-1.0, True)
     """
 
     optimizer: AbstractOptimizer | None = None
@@ -215,19 +238,19 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
         tests = {"gtol": tolerance, "ftol": tolerance**2, "xtol": tolerance**1.5}
         if problem.has_residuals:
             return LeastSquaresOptimizer(**tests)
-        if _has_second(problem):
+        if has_second(problem):
             return TrustRegionOptimizer("exact", **tests)
         return ScipyOptimizer("L-BFGS-B")
 
     def _first(self, problem: Recorder, start: Evaluation) -> _State:
         """Return the state of the start."""
-        x, limits = problem.x0.copy(), problem.constraints
+        x, limits = problem.x0.copy(), limits_of(problem)
         values, _ = linearization(start)
-        rows = _row_units(problem, x, start)
+        rows = row_units(problem, x, start)
         stiffness = STIFFNESS if self.initial_penalty is None else self.initial_penalty
-        penalties = stiffness * _curvature(problem, x, start) / rows**2
+        penalties = stiffness * curvature_of(problem, x, start) / rows**2
         shifts = Shifts(limits.lower, limits.upper, np.zeros_like(values), penalties)
-        funnel = FUNNEL * max(relative_violation(values, shifts, rows), _size(x))
+        funnel = FUNNEL * max(relative_violation(values, shifts, rows), size_of(x))
         return _State(
             iteration=0,
             x=x,
@@ -253,7 +276,7 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
         if relative_violation(linearization(found)[0], state.shifts, state.rows) > WALL * state.funnel:
             return _undone(state, "it ran away from the constraints")
         state = _updated(problem, state, run.x, found)
-        return self._polished(problem, state) if _has_second(problem) else state
+        return self._polished(problem, state) if has_second(problem) else state
 
     def _polished(self, problem: Recorder, state: _State) -> _State:
         """Try Newton's method, and take its point if it converged."""
@@ -274,7 +297,7 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
     def _is_feasible(self, problem: Recorder, found: Evaluation) -> bool:
         if self.ctol is None:
             return found.violation <= 1.0
-        return bool(np.max(problem.constraints.violation(linearization(found)[0])) <= self.ctol)
+        return bool(np.max(limits_of(problem).violation(linearization(found)[0])) <= self.ctol)
 
     def _status(self, problem: Recorder, state: _State) -> str | None:
         """Return why the run is over, or None if it is not."""
@@ -287,7 +310,7 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
             return f"gtol: the conditions of a minimum hold to {state.kkt.residual:.1e} of their terms"
         if state.n_failed or state.tolerance > LAST_TOLERANCE or not self._is_feasible(problem, state.evaluation):
             return None
-        moved, cost = state.step / _size(state.x), abs(state.evaluation.cost)
+        moved, cost = state.step / size_of(state.x), abs(state.evaluation.cost)
         if self.xtol is not None and moved <= self.xtol:
             return f"xtol: the last turn moved the point by {moved:.1e} of its size, the constraints hold"
         if self.ftol is not None and abs(state.reduction) <= self.ftol * cost:
@@ -296,49 +319,17 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
 
     def _exhausted(self, problem: Recorder, state: _State) -> str | None:
         is_feasible = self._is_feasible(problem, state.evaluation)
-        if not is_feasible and state.n_stuck >= PATIENCE and _removable(problem, state) <= STATIONARY:
+        if (
+            not is_feasible
+            and state.n_stuck >= PATIENCE
+            and removable_violation(problem, state.x, state.evaluation, state.rows) <= STATIONARY
+        ):
             return "the violation of the constraints has a minimum here: they cannot be met near this point"
         if state.n_failed > PATIENCE:
             return f"{state.n_failed} turns in a row failed: {state.note}"
         if state.iteration >= self.maxiter:
             return f"maxiter reached: {self.maxiter}"
         return None
-
-
-def _has_second(problem: Recorder) -> bool:
-    return problem.has_derivatives and problem.x0.size <= MANY
-
-
-def _size(x: Vector) -> float:
-    return max(1.0, float(np.max(np.abs(x), initial=0.0)))
-
-
-def _row_units(problem: Recorder, x: Vector, found: Evaluation) -> Vector:
-    """Return the slopes by which constraints are measured, positive, shape (m,)."""
-    values, J = linearization(found)
-    slopes = np.sqrt(np.einsum("ij,ij->i", J, J))
-    limits = problem.constraints
-    ways = np.minimum(np.abs(values - limits.lower), np.abs(values - limits.upper)) / _size(x)
-    units = np.where(slopes > 0.0, slopes, np.where(np.isfinite(ways), ways, 0.0))
-    return np.where(units > 0.0, units, 1.0)
-
-
-def _curvature(problem: Recorder, x: Vector, found: Evaluation) -> float:
-    """Return the largest curvature of the objective along a variable, or what its slope suggests if that is more."""
-    slope = 0.0 if found.gradient is None else norm(found.gradient) / _size(x)
-    return max(_largest_second(problem, x, found), slope) or 1.0
-
-
-def _largest_second(problem: Recorder, x: Vector, found: Evaluation) -> float:
-    if found.jacobian is not None:
-        return float(np.max(np.einsum("ij,ij->j", found.jacobian, found.jacobian)))
-    if not _has_second(problem):
-        return 0.0
-    try:
-        largest = float(np.max(np.abs(np.diag(problem.hessian(x, found.state)))))
-    except EvaluationError:
-        return 0.0
-    return largest if math.isfinite(largest) else 0.0
 
 
 def _completed(problem: Recorder, x: Vector, found: Evaluation | None) -> Evaluation | None:
@@ -369,7 +360,7 @@ def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> 
     """Return the state after a turn that ended well."""
     values, _ = linearization(found)
     remainder = np.abs(state.shifts.remainder(values))
-    is_behind = (remainder > CLOSER * state.remainder) & (remainder > HARDLY * problem.constraints.tolerance)
+    is_behind = (remainder > CLOSER * state.remainder) & (remainder > HARDLY * limits_of(problem).tolerance)
     grown = np.minimum(GROWTH * state.shifts.penalties, LARGEST_GROWTH * state.first_penalties)
     penalties = np.where(is_behind, grown, state.shifts.penalties)
     shifts = replace(state.shifts, multipliers=state.shifts.first_order(values), penalties=penalties)
@@ -391,24 +382,6 @@ def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> 
     )
 
 
-def _removable(problem: Recorder, state: _State) -> float:
-    """Return which part of the violation a step no longer than the variables themselves would take off, linearized.
-
-    Only violated constraints count, so the part is rather too large than too small.
-    """
-    values, J = linearization(state.evaluation)
-    violation = (values - np.clip(values, state.shifts.lower, state.shifts.upper)) / state.rows
-    is_violated = violation != 0.0
-    can_move = problem.lower < problem.upper
-    rows, violation = (J / state.rows[:, None])[is_violated][:, can_move], violation[is_violated]
-    if rows.size == 0:
-        return 0.0
-    x, reach = state.x[can_move], np.maximum(1.0, np.abs(state.x[can_move]))
-    lower, upper = np.maximum(problem.lower[can_move] - x, -reach), np.minimum(problem.upper[can_move] - x, reach)
-    left = scipy.optimize.lsq_linear(rows, -violation, bounds=(lower, upper)).fun
-    return 1.0 - norm(left) / norm(violation)
-
-
 def _prefer(problem: Recorder, state: _State) -> None:
     """Make the final point the best one, unless one that is better by more than the tolerances explain is known.
 
@@ -416,7 +389,7 @@ def _prefer(problem: Recorder, state: _State) -> None:
     """
     if state.evaluation.violation > 1.0:
         return
-    slack = float(np.abs(state.shifts.multipliers) @ problem.constraints.tolerance)
+    slack = float(np.abs(state.shifts.multipliers) @ limits_of(problem).tolerance)
     if problem.best.violation > 1.0 or state.evaluation.cost <= problem.best.cost + slack:
         problem.rebase(state.x, state.evaluation)
 

@@ -38,7 +38,8 @@ import numpy as np
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.objectives.objective import evaluation_from_residuals
-from fieldfit.problem import Recorder
+from fieldfit.problem import Recorder, Subproblem
+from fieldfit.problem.vector_constraints import VectorConstraints
 from fieldfit.typing import Matrix, Vector
 
 
@@ -80,8 +81,8 @@ class Shifts:
         return self.violation(values) - self.multipliers / self.penalties
 
 
-class AugmentedProblem:
-    """The augmented Lagrangian at given multipliers and penalties; it has the interface of `VectorProblem`.
+class AugmentedProblem(Subproblem):
+    """The augmented Lagrangian at given multipliers and penalties, as a problem without constraints.
 
     Args:
         problem: The constrained problem; every evaluation is one of its own.
@@ -92,12 +93,9 @@ class AugmentedProblem:
         row_scale: Units of the constraints, shape (m,).
 
     Attributes:
-        problem: The constrained problem.
+        outer: The constrained problem.
         shifts: Multipliers and penalties.
     """
-
-    is_traceable = False
-    constraints = None
 
     def __init__(
         self,
@@ -109,11 +107,11 @@ class AugmentedProblem:
         funnel: float = math.inf,
         row_scale: Vector | None = None,
     ) -> None:
-        self.problem, self.shifts, self._start = problem, shifts, start
+        Subproblem.__init__(self, problem.problem, x0)
+        # It has the interface of a part of the problem but for what must hold and for tracing.
+        self.constraints, self.is_traceable = None, False
+        self.outer, self.shifts, self._start = problem, shifts, start
         self._funnel, self._row_scale = funnel, row_scale
-        self.x0, self.lower, self.upper, self.labels = x0, problem.lower, problem.upper, problem.labels
-        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
-        self.is_noisy = problem.is_noisy
 
     def initial_state(self) -> Evaluation:
         """Return the evaluation of the constrained problem at the start."""
@@ -125,7 +123,7 @@ class AugmentedProblem:
         Raises:
             Interruption: A budget of the constrained problem is spent.
         """
-        return self.augment(self.problem.evaluate(x, state.state, derivatives=derivatives))
+        return self.augment(self.outer.evaluate(x, state.state, derivatives=derivatives))
 
     def augment(self, found: Evaluation) -> Evaluation:
         """Return the evaluation of the augmented Lagrangian that belongs to one of the constrained problem."""
@@ -154,16 +152,20 @@ class AugmentedProblem:
             EvaluationError: A gradient it needs cannot be computed.
         """
         values, rows = linearization(state)
-        found = self.problem.hessian(x, state.state)
+        found = self.outer.hessian(x, state.state)
         push = self.shifts.first_order(values)
         if np.any(push):
-            found = found + self.problem.constraint_hessian(x, push)
+            found = found + self.outer.constraint_hessian(x, push)
         active = rows[self.shifts.is_active(values)]
         return found + active.T @ (self.shifts.penalties[self.shifts.is_active(values), None] * active)
 
     def hessian_product(self, x: Vector, direction: Vector, state: Evaluation) -> Vector:
         """Return the Hessian times a direction, shape (n,)."""
         return self.hessian(x, state) @ direction
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return zero: there are no constraints left."""
+        return np.zeros((x.size, x.size))
 
     def traced(self, x: Any) -> Any:
         """Refuse: an evaluation of the constrained problem is counted, so it cannot be part of a compiled program.
@@ -175,6 +177,14 @@ class AugmentedProblem:
             "The augmented Lagrangian cannot be traced by JAX, because each of its evaluations is recorded. Give an "
             "inner optimizer that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
         )
+
+    def traced_cost(self, x: Any) -> Any:
+        """Refuse, as `traced` does.
+
+        Raises:
+            SettingsError: Always.
+        """
+        return self.traced(x)
 
     def _is_outside(self, values: Vector) -> bool:
         if self._row_scale is None:
@@ -198,6 +208,17 @@ class AugmentedProblem:
             return Evaluation(cost, **rest)
         gradient = found.gradient + (self.shifts.penalties * violation) @ found.constraint_jacobian
         return Evaluation(cost, gradient=gradient, **rest)
+
+
+def limits_of(problem: Recorder) -> VectorConstraints:
+    """Return the constraints of a problem.
+
+    Raises:
+        SettingsError: It has none.
+    """
+    if problem.constraints is None:
+        raise SettingsError("The problem has no constraints. Use an optimizer for bounds only, or give some.")
+    return problem.constraints
 
 
 def linearization(found: Evaluation) -> tuple[Vector, Matrix]:

@@ -53,12 +53,12 @@ class BatchExecutor(ThreadPoolExecutor):
     losses: list[float] = field(default_factory=list)
     _waiting: list[BatchAnswer] = field(default_factory=list, repr=False)
 
-    def submit(self, *task: Any) -> BatchAnswer:
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> BatchAnswer:
         """Take a task of `fieldfit.execution.ordered_map`; return what is asked for its result."""
-        attempt, function, arguments = task
+        function, arguments = args
         # An evaluation has a point and a state; the functions themselves are not asked.
         if len(arguments) != 2:
-            return BatchAnswer(self, np.zeros(0), attempt(function, arguments))
+            return BatchAnswer(self, np.zeros(0), fn(function, arguments))
         answer = BatchAnswer(self, arguments[0])
         self._waiting.append(answer)
         return answer

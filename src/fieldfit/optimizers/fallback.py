@@ -1,8 +1,8 @@
 """Several optimizers one after the other, until one ends at a stationary point.
 
-Every method for constraints has problems that it cannot do: SLSQP stops where its line search stalls or the gradients of
-constraints depend on each other, a barrier jams at bounds, an augmented Lagrangian is slow. They fail on different ones.
-After each run the library's own verdict decides whether the next is needed; what counts is the best point of all.
+Every method for constraints has problems that it cannot do: SLSQP stops where its line search stalls or where gradients
+of constraints depend on each other, a barrier jams at bounds, an augmented Lagrangian is slow. They fail on different
+ones. After each run the library's own verdict decides whether the next is needed; what counts is the best point of all.
 
 Measured by `benchmarks/hock_schittkowski.py`: SLSQP ends at a stationary point of nine problems in ten, and is
 the cheapest. Begun again where it ended, with scales that belong there, it does some of the rest; the augmented

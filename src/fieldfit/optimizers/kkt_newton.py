@@ -9,8 +9,8 @@ solution of
     minimise g^T p + 0.5 p^T H p   subject to   l <= a + A p <= u
 
 with H the second derivatives of the Lagrangian f + y^T a. The quadratic program is solved by a primal-dual active set:
-the rows with t = a + A p + y / rho outside [l, u] are active, on the side where t is, which asks for the right sign of a
-multiplier and for feasibility at once. p and y are computed anew for that set until it repeats. For one set,
+the rows with t = a + A p + y / rho outside [l, u] are active, on the side where t is, which asks for the right sign of
+a multiplier and for feasibility at once. p and y are computed anew for that set until it repeats. For one set,
 
     A_a p = d,  d = (the limit - a)_a     p_n = V S^+ U^T d, the shortest solution, from A_a = U S V^T
     Z^T H Z q = -Z^T (g + H p_n)          in the null space Z of A_a; p = p_n + Z q
@@ -41,7 +41,7 @@ import scipy.linalg
 
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.augmented_problem import linearization
+from fieldfit.optimizers.augmented_problem import limits_of, linearization
 from fieldfit.optimizers.exact_steps import EPS, norm
 from fieldfit.problem import Recorder
 from fieldfit.typing import Matrix, Vector
@@ -151,7 +151,7 @@ def newton_kkt(
 
 
 def _model(problem: Recorder, point: KktPoint) -> _Model:
-    """Build the quadratic program around a point; the first estimate of the bounds' multipliers is the rest of the slope."""
+    """Build the quadratic program around a point; bounds take up what is left of the slope."""
     x, found = point.x, point.evaluation
     c, J = linearization(found)
     g = np.zeros_like(x) if found.gradient is None else found.gradient
@@ -170,8 +170,8 @@ def _model(problem: Recorder, point: KktPoint) -> _Model:
     )
     return _Model(
         a=np.concatenate([c, x[is_bounded]]),
-        lower=np.concatenate([problem.constraints.lower, problem.lower[is_bounded]]),
-        upper=np.concatenate([problem.constraints.upper, problem.upper[is_bounded]]),
+        lower=np.concatenate([limits_of(problem).lower, problem.lower[is_bounded]]),
+        upper=np.concatenate([limits_of(problem).upper, problem.upper[is_bounded]]),
         A=np.concatenate([J, np.eye(x.size)[is_bounded]]),
         g=g,
         H=H,

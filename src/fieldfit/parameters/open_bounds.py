@@ -38,6 +38,9 @@ def _start(pair: Any) -> Any:
     unit = unit_of(pair[0]) or unit_of(pair[1])
     ends = [missing if end is None else end for end, missing in zip(pair, (-np.inf, np.inf), strict=True)]
     low, high = (np.asarray(end, dtype=float) if unit is None else unit.magnitude(end, what="A bound") for end in ends)
+    # Ends of different shapes are refused with the parameters, by name.
+    if low.shape != high.shape and min(low.ndim, high.ndim) > 0:
+        return None
     has_low, has_high = np.isfinite(low), np.isfinite(high)
     if np.all(has_low & has_high):
         return None

@@ -178,6 +178,8 @@ class Parameter:
         width = _width(self.lower, self.upper)
         fallback = np.where(np.isfinite(width) & (width > 0.0), width, 1.0)
         scale = np.where(self.value == 0.0, fallback, np.abs(self.value))
+        if self.transform is None:
+            return scale
         names = transforms.chosen(self.transform, self.lower, self.upper)
         for name in transforms.TRANSFORMS:
             is_own = (names == name) & ~self.fixed
@@ -264,14 +266,15 @@ def _real(given: Any, missing: float | None) -> np.ndarray:
         TypeError: They are something else: text, complex numbers, logical values.
         ValueError: The same.
     """
-    if missing is not None and given is None:
-        return np.array(missing)
+    if type(given) is float:
+        return np.array(given)
     array = np.asarray(given)
-    is_missing = np.array([entry is None for entry in array.flat] if array.dtype.kind == "O" else False)
-    if np.any(is_missing):
-        if missing is None:
+    if array.dtype.kind == "O":
+        is_missing = np.array([entry is None for entry in array.flat]).reshape(array.shape)
+        if missing is not None:
+            array = np.where(is_missing, missing, array)
+        elif np.any(is_missing):
             raise TypeError("None is not a number")
-        array = np.where(is_missing.reshape(array.shape), missing, array)
     if array.dtype.kind not in "iufO":
         raise TypeError(f"not real numbers but {array.dtype}")
     return np.array(array, dtype=float)

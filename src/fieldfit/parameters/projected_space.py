@@ -90,6 +90,18 @@ class ProjectedSpace:
         """Return the z whose point is nearest to x among those that satisfy the equalities."""
         return np.concatenate([x[self._kept], self._null_space.T @ x[self._moved]])
 
+    def implies(self, matrix: Matrix, values: Vector) -> np.ndarray:
+        """Return which of further equalities hold for every z, but for rounding, shape (rows,).
+
+        Args:
+            matrix: Their rows, shape (rows, n).
+            values: What they are equal to, shape (rows,).
+        """
+        sizes = np.linalg.norm(matrix, axis=1)
+        left = np.linalg.norm(matrix @ self.basis, axis=1)
+        missing = np.abs(matrix @ self.offset - values)
+        return (left <= DEPENDENT * sizes) & (missing <= DEPENDENT * np.maximum(sizes, np.abs(values)))
+
     def physical(self, z: Vector) -> Vector:
         """Return all elements of the parameters in physical units, shape (elements,)."""
         return self.space.physical(self.full(z))

@@ -94,7 +94,7 @@ class ParameterSpace:
         self._is_plain = bool(np.all(free))
         self.lower, self.upper = self._bounds(follows)
         self.curves: dict[str, Curve] = {}
-        self.is_affine = True
+        self.is_affine, self._is_direct = True, False
         start = parameters.flat[free] / self._unit
         self._check_start(self.constant + self.multiplier * start[self.source])
         self._bend(start)
@@ -112,6 +112,8 @@ class ParameterSpace:
 
     def physical(self, x: Vector) -> Vector:
         """Return all elements of the parameters in physical units, shape (parameters.size,)."""
+        if self._is_direct:
+            return self.multiplier * x
         y = x if self.is_affine else self._straight(x)
         return self.constant + self.multiplier * y[self.source]
 
@@ -147,6 +149,8 @@ class ParameterSpace:
         Raises:
             ParameterError: x is missing although a variable is transformed.
         """
+        if self._is_direct and columns is None:
+            return derivatives * self.multiplier
         places = self._varying if columns is None else np.searchsorted(columns, self._varying)
         is_whole = places.size == derivatives.shape[-1] and bool(np.all(places[1:] > places[:-1]))
         varying = derivatives if is_whole else derivatives[..., places]
@@ -212,6 +216,8 @@ class ParameterSpace:
             self.lower[index], self.upper[index] = transforms.bounds(name, curve)
             self.curves[name] = curve
         self.is_affine = not self.curves
+        # Most problems: every element is a variable by itself, and every evaluation maps them.
+        self._is_direct = self._is_plain and self.is_affine
 
     def _bounds(self, follows: np.ndarray) -> tuple[Vector, Vector]:
         lower, upper = np.full(self.size, -np.inf), np.full(self.size, np.inf)

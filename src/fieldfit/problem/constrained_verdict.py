@@ -14,6 +14,7 @@ Karush-Kuhn-Tucker point a Newton step of L is short, or promises nothing.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from fieldfit.objectives import Evaluation
 from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.tangent import TangentProblem
 from fieldfit.problem.vector import VectorProblem
-from fieldfit.problem.verdict import Verdict, judge
+from fieldfit.problem.verdict import UNFELT, Verdict, judge
 from fieldfit.typing import Vector
 
 BALANCED = 1e-6
@@ -69,8 +70,20 @@ def judge_constrained(
     if multipliers.tangent.shape[1] == 0:
         return _judge_corner(best, multipliers), multipliers
     tangent = TangentProblem(problem, x, best, multipliers)
-    verdict = judge(tangent, tangent.center, tangent.restricted(best), first_cost)
+    verdict = judge(tangent, tangent.center, _judged(tangent.restricted(best), best), first_cost)
     return verdict, multipliers
+
+
+def _judged(restricted: Evaluation, best: Evaluation) -> Evaluation:
+    """Return what is judged: not the residuals where they feel no direction that is left.
+
+    There the constraints alone bend the cost, as where (x - 3)^2 is smallest on the unit circle: a scalar is judged.
+    """
+    if restricted.jacobian is None or best.jacobian is None:
+        return restricted
+    if np.linalg.norm(restricted.jacobian) > UNFELT * np.linalg.norm(best.jacobian):
+        return restricted
+    return replace(restricted, residuals=None, jacobian=None)
 
 
 def _worth_of_gaps(x: Vector, limits: Limits, multipliers: Multipliers, bounds: tuple[Vector, Vector]) -> float:

@@ -264,7 +264,7 @@ def _judge_best(
         return best, Verdict("unverified", np.nan, reason, n_evaluations), None
     verdict, multipliers = judge_constrained(problem, x, best, start.cost)
     is_comparable = max(best.violation, start.violation) <= 1.0
-    if is_comparable and best.cost > start.cost * (1.0 + ROUNDING):
+    if is_comparable and best.cost > start.cost + ROUNDING * abs(start.cost):
         reason = f"what the score means changed on the way, and it rose from {start.score:.6g} to {best.score:.6g}"
         verdict = replace(verdict, word="not converged", reason=reason)
     return best, replace(verdict, n_evaluations=verdict.n_evaluations + n_evaluations), multipliers

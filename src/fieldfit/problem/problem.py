@@ -117,16 +117,20 @@ class Problem:
         chosen = independent_rows(space, matrix)
         if chosen.size == 0:
             return space, self.conditions
+        projected = ProjectedSpace(space, matrix[chosen], values[chosen])
+        # Rows that the chosen ones imply hold as well: charges of parts and the sum of them all.
+        is_implied = projected.implies(matrix, values)
+        is_implied[chosen] = True
         rest, n_seen = [], 0
         for condition in self.conditions:
             is_held = _is_linear_equality(condition)
-            n_seen += int(np.count_nonzero(is_held))
+            before, n_seen = n_seen, n_seen + int(np.count_nonzero(is_held))
             gone = np.zeros(condition.lower.size, dtype=bool)
-            gone[is_held] = np.isin(np.arange(n_seen - np.count_nonzero(is_held), n_seen), chosen)
+            gone[is_held] = is_implied[before:n_seen]
             if np.all(gone):
                 continue
             rest.append(condition.rows(~gone) if np.any(gone) else condition)
-        return ProjectedSpace(space, matrix[chosen], values[chosen]), tuple(rest)
+        return projected, tuple(rest)
 
     def __repr__(self) -> str:
         kind = "least squares" if self.objective.traits.has_residuals else "scalar"
