@@ -7,9 +7,10 @@ At a minimum under constraints there are multipliers y and z with
 
 (Karush, Kuhn and Tucker). Written in variables of size max(1, |x_j|), with rows of unit length, the multipliers that
 come closest are a linear least-squares problem with signs. What is left of the gradient is how much f would change
-along a step of relative size one, and the sum in the second line is how much it would change if every active limit were
-met exactly; a point passes if both are at most `STATIONARY` of the largest of 1, |f| and the gradient itself. (At a
-cusp, as in HS13, multipliers grow without end on the way to the solution, and the second line never gets small.)
+along a step of relative size one, and the sum in the second line is how much it would change if every active limit
+were met exactly. A point passes if the first is at most `STATIONARY` of the largest of 1, |f| and the gradient itself,
+and the second at most the difference in f that counts as none. (At a cusp, as in HS13, multipliers grow without end on
+the way to the solution, and the second never gets small.)
 
 The verdict on an end of a run is "solved" (a stated value, constraints held), "better" (a Karush-Kuhn-Tucker point
 under every stated value), "other" (one above), or "away".
@@ -33,7 +34,7 @@ FEASIBLE = 1e-8
 """Violation that counts as none, absolute."""
 
 STATIONARY = 5e-6
-"""Part of the gradient, or of f where that is larger, that multipliers may leave, and that gaps may be worth."""
+"""Part of the gradient, or of f where that is larger, that multipliers may leave."""
 
 ACTIVE = 1e-6
 """Distance from a limit, in steps of relative size one, at which it counts as met."""
@@ -93,8 +94,8 @@ def kkt_residual(problem: ConstrainedProblem, x: np.ndarray) -> float:
         found = lsq_linear(active.normals.T, -gradient / length, ends, method="bvls", tol=1e-14)
         left = length * (active.normals.T @ found.x) + gradient
         worth = length * float(np.abs(found.x) @ active.gaps)
-    allowed = STATIONARY * max(1.0, abs(problem.value(x)), length)
-    return max(float(np.max(np.abs(left))), worth) / allowed
+    size = max(1.0, abs(problem.value(x)))
+    return max(float(np.max(np.abs(left))) / (STATIONARY * max(size, length)), worth / (SAME_VALUE * size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,11 @@ class Unit:
     symbol: str
     handle: Any = field(compare=False)
 
+    @property
+    def is_dimensionless(self) -> bool:
+        """Whether quantities in it are plain numbers, as those in pA / nA are."""
+        return LIBRARIES[self.library].is_dimensionless(self.handle)
+
     def attach(self, magnitude: Any) -> Any:
         """Return a quantity in this unit; works on traced arrays."""
         return LIBRARIES[self.library].quantity(magnitude, self.handle)
@@ -142,6 +147,10 @@ class AbstractLibrary(ABC):
         """Return how a unit is written; nothing for the unit 1."""
 
     @abstractmethod
+    def is_dimensionless(self, unit: Any) -> bool:
+        """Return whether quantities in a unit are plain numbers."""
+
+    @abstractmethod
     def quantity(self, magnitude: Any, unit: Any) -> Any:
         """Return numbers, which may be traced, with a unit."""
 
@@ -179,6 +188,9 @@ class PintLibrary(AbstractLibrary):
     def symbol(self, unit: Any) -> str:
         return f"{unit:~}"
 
+    def is_dimensionless(self, unit: Any) -> bool:
+        return unit.dimensionless
+
     def quantity(self, magnitude: Any, unit: Any) -> Any:
         # Not `magnitude * unit`, which is refused for degrees Celsius.
         return unit._REGISTRY.Quantity(magnitude, unit)
@@ -209,6 +221,9 @@ class SaiunitLibrary(AbstractLibrary):
 
     def symbol(self, unit: Any) -> str:
         return "" if unit.is_unitless else str(unit)
+
+    def is_dimensionless(self, unit: Any) -> bool:
+        return unit.has_same_dim(sys.modules["saiunit"].UNITLESS)
 
     def quantity(self, magnitude: Any, unit: Any) -> Any:
         return sys.modules["saiunit"].Quantity(magnitude, unit=unit)
@@ -246,6 +261,9 @@ class UnxtLibrary(AbstractLibrary):
 
     def symbol(self, unit: Any) -> str:
         return str(unit)
+
+    def is_dimensionless(self, unit: Any) -> bool:
+        return unit.is_equivalent("")
 
     def quantity(self, magnitude: Any, unit: Any) -> Any:
         import jax

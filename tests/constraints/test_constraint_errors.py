@@ -25,7 +25,11 @@ from fieldfit.objectives import FunctionObjective
         (SumTo("charge", 1.0, tolerance=np.nan), ConstraintError, "has the tolerance nan"),
         (LinearEquality({}), ConstraintError, "has no coefficients, so it says nothing. Name a parameter"),
         (LinearEquality({"charge": 0.0}), ConstraintError, "has a row of zeros, so it says nothing. Give coefficients"),
-        (LinearEquality({"charge": [1.0, 2.0]}), ConstraintError, r"are \[1. 2.\], but it has 3 elements. Give a finite"),
+        (
+            LinearEquality({"charge": [1.0, 2.0]}),
+            ConstraintError,
+            r"are \[1. 2.\], but it has 3 elements. Give a finite",
+        ),
         (LinearEquality({"charge": np.nan}), ConstraintError, "Give a finite number, one per element, or rows of 3"),
         (LinearEquality({"charge": "all"}), ConstraintError, "are 'all', which are not numbers. Give plain real"),
         (LinearEquality({"charge": np.ones((2, 3))}, [1.0, 2.0, 3.0]), ConstraintError, "3 rows|2 rows, but 3 values"),
@@ -46,16 +50,16 @@ def test_what_does_not_fit_is_refused(constraint, error, words):
 
 def test_a_condition_has_either_a_matrix_or_an_objective():
     zero = np.zeros(1)
-    with pytest.raises(ConstraintError, match="needs either a matrix or an objective. Give one of them"):
+    with pytest.raises(ConstraintError, match=r"needs either a matrix or an objective. Give one of them"):
         Condition("nothing", zero, zero)
     objective = FunctionObjective(lambda p: p["x"], {"x": 1.0})
-    with pytest.raises(ConstraintError, match="needs either"):
+    with pytest.raises(ConstraintError, match=r"needs either"):
         Condition("both", zero, zero, matrix=np.ones((1, 1)), objective=objective)
 
 
 def test_rows_of_a_nonlinear_condition_belong_together():
     condition = NonlinearEquality(lambda p: p["x"], 1.0, name="c").condition(Parameters({"x": 1.0}))
-    with pytest.raises(ConstraintError, match="'c' is not linear, so its rows belong together"):
+    with pytest.raises(ConstraintError, match=r"'c' is not linear, so its rows belong together"):
         condition.rows(np.array([True]))
 
 
@@ -68,8 +72,12 @@ def test_rows_keep_their_labels():
 
 @pytest.mark.parametrize(
     ("lower", "upper", "words"),
-    [(1.0, 1.0, "c = 1 mV: 2.5 mV"), (-np.inf, 1.0, "c <= 1 mV: 2.5 mV"), (1.0, np.inf, "c >= 1 mV: 2.5 mV")]
-    + [(0.0, 1.0, r"c in [0, 1] mV: 2.5 mV")],
+    [
+        (1.0, 1.0, "c = 1 mV: 2.5 mV"),
+        (-np.inf, 1.0, "c <= 1 mV: 2.5 mV"),
+        (1.0, np.inf, "c >= 1 mV: 2.5 mV"),
+        (0.0, 1.0, "c in [0, 1] mV: 2.5 mV"),
+    ],
 )
 def test_a_row_is_described_in_words(lower, upper, words):
     condition = Condition("c", np.array([lower]), np.array([upper]), matrix=np.ones((1, 1)), unit="mV")

@@ -14,7 +14,7 @@ from fieldfit.errors import ConstraintError
 
 
 def refused(constraints, parameters):
-    with pytest.raises(ConstraintError, match="cannot hold together") as caught:
+    with pytest.raises(ConstraintError, match=r"cannot hold together") as caught:
         ConstraintSystem.of(constraints, parameters)
     return str(caught.value)
 

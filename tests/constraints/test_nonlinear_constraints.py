@@ -17,7 +17,7 @@ from fieldfit import (
     SumTo,
     fit,
 )
-from fieldfit.errors import ConstraintError, EvaluationError
+from fieldfit.errors import ConstraintError
 
 
 def ripple(p):
@@ -101,22 +101,22 @@ def test_functions_get_the_users_own_structure():
 
 def test_limits_are_checked_against_what_the_function_returns():
     parameters = Parameters({"x": 1.0, "y": 2.0})
-    with pytest.raises(ConstraintError, match="'c' has 3 limits, but its function returns 2 values. Give one for all"):
+    with pytest.raises(ConstraintError, match=r"'c' has 3 limits, but its function returns 2 values. Give one for all"):
         NonlinearEquality(ripple, [1.0, 2.0, 3.0], name="c").condition(parameters)
     with pytest.raises(ConstraintError, match=r"'c\[0\]' asks for a value between 2 and 1, which nothing can be"):
         NonlinearInequality(ripple, lower=2.0, upper=1.0, name="c").condition(parameters)
-    with pytest.raises(ConstraintError, match="'c' has 2 lower and 3 upper values. Give as many of each"):
+    with pytest.raises(ConstraintError, match=r"'c' has 2 lower and 3 upper values. Give as many of each"):
         NonlinearInequality(ripple, [1.0, 2.0], [1.0, 2.0, 3.0], name="c").condition(parameters)
-    with pytest.raises(ConstraintError, match="scalar objective. Give one with residuals, or a function"):
+    with pytest.raises(ConstraintError, match=r"scalar objective. Give one with residuals, or a function"):
         NonlinearEquality(ScalarObjective(lambda p: p["x"], {"x": 1.0}), name="c").condition(parameters)
-    with pytest.raises(ConstraintError, match="asks for the value inf. Give a finite one"):
+    with pytest.raises(ConstraintError, match=r"asks for the value inf. Give a finite one"):
         NonlinearEquality(ripple, np.inf, name="c").condition(parameters)
-    with pytest.raises(ConstraintError, match="which is not a number or an array"):
+    with pytest.raises(ConstraintError, match=r"which is not a number or an array"):
         NonlinearEquality(ripple, "much", name="c").condition(parameters)
 
 
 def test_limits_without_an_end_on_either_side_are_refused():
-    with pytest.raises(ConstraintError, match="no limit"):
+    with pytest.raises(ConstraintError, match=r"no limit"):
         NonlinearInequality(ripple, name="c").condition(Parameters({"x": 1.0, "y": 2.0}))
 
 
@@ -124,7 +124,7 @@ def test_a_function_that_fails_at_the_start_says_so():
     def broken(p):
         raise RuntimeError("no convergence")
 
-    with pytest.raises(EvaluationError, match="no convergence"):
+    with pytest.raises(ConstraintError, match=r"'broken' cannot be evaluated at the start: .*no convergence.*Move the"):
         Problem(lambda p: p["x"], {"x": 1.0}, constraints=NonlinearEquality(broken, derivatives="differences"))
 
 
@@ -148,7 +148,7 @@ def test_linear_rows_of_transformed_parameters_are_nonlinear_in_x(transform):
     vector = Problem(lambda p: p["a"] ** 2 + 3.0 * p["b"] ** 2, entries, constraints=total).vector()
     assert not np.any(vector.constraints.is_linear)
     assert vector.constraints.linear_rows()[0].shape == (0, 2)
-    x = vector.x0 + [0.3, -0.2]
+    x = vector.x0 + np.array([0.3, -0.2])
     step = 1e-6 * np.eye(2)
     rows = [vector.evaluate(x + move, None).constraints - vector.evaluate(x - move, None).constraints for move in step]
     found = vector.evaluate(x, None)

@@ -30,7 +30,10 @@ def offset_jacobian(x, wanted):
 
 SPELLINGS = {
     "objects": [LinearConstraint(np.ones((1, 3)), 1.0, 1.0), LinearConstraint([RETURNS], 0.1, np.inf)],
-    "sparse": [LinearConstraint(scipy.sparse.csr_array(np.ones((1, 3))), 1.0, 1.0), LinearConstraint([RETURNS], lb=0.1)],
+    "sparse": [
+        LinearConstraint(scipy.sparse.csr_array(np.ones((1, 3))), 1.0, 1.0),
+        LinearConstraint([RETURNS], lb=0.1),
+    ],
     "one matrix": LinearConstraint(np.stack([np.ones(3), RETURNS]), [1.0, 0.1], [1.0, np.inf]),
     "functions": [
         NonlinearConstraint(lambda x: x.sum() - 1.0, 0.0, 0.0),
@@ -83,7 +86,9 @@ def test_the_flat_vector_is_in_the_users_key_order():
 def test_nested_structures_have_a_flat_vector_too():
     start = {"soma": {"g": 2.0, "e": [1.0, 1.0]}, "tau": 5.0}
     problem = Problem(
-        lambda p: (p["soma"]["g"] - 1.0) ** 2 + jnp.sum(p["soma"]["e"][0] ** 2) + p["soma"]["e"][1] ** 2 + p["tau"] ** 2,
+        lambda p: (
+            (p["soma"]["g"] - 1.0) ** 2 + jnp.sum(p["soma"]["e"][0] ** 2) + p["soma"]["e"][1] ** 2 + p["tau"] ** 2
+        ),
         start,
         constraints=LinearConstraint([[1.0, 0.0, 0.0, 1.0]], 3.0, 3.0),
     )

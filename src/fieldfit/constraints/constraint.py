@@ -20,7 +20,8 @@ from fieldfit.parameters import Parameters
 from fieldfit.typing import Matrix, Vector
 
 TOLERANCE = 1e-8
-"""Violation that counts as none, relative to the larger of 1 and the value that is to be met."""
+"""Violation that counts as none, relative to the larger of 1 and the value that is to be met; of quantities, whose unit
+decides what 1 is, relative to their size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class Condition:
         objective: Its residuals are c otherwise.
         tolerance: Violation that counts as none, in the unit of c; None: `TOLERANCE`, relative.
         unit: Unit of c, for messages.
+        size: What it is relative to where the values that are to be met are smaller, shape (m,) or a number.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Condition:
     objective: AbstractObjective | None = None
     tolerance: float | None = None
     unit: str = ""
+    size: Vector | float = 1.0
     labels: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +75,7 @@ class Condition:
         if self.tolerance is not None:
             return np.full(self.lower.size, self.tolerance)
         ends = [np.where(np.isfinite(end), np.abs(end), 0.0) for end in (self.lower, self.upper)]
-        return TOLERANCE * np.maximum(1.0, np.maximum(*ends))
+        return TOLERANCE * np.maximum(self.size, np.maximum(*ends))
 
     def rows(self, chosen: np.ndarray) -> Condition:
         """Return a linear condition of some of its rows, with the labels that they have here.
@@ -82,7 +85,8 @@ class Condition:
         """
         if self.matrix is None:
             raise ConstraintError(f"Constraint {self.name!r} is not linear, so its rows belong together.")
-        part = replace(self, lower=self.lower[chosen], upper=self.upper[chosen], matrix=self.matrix[chosen])
+        size = np.broadcast_to(self.size, chosen.shape)[chosen]
+        part = replace(self, lower=self.lower[chosen], upper=self.upper[chosen], matrix=self.matrix[chosen], size=size)
         labels = tuple(label for label, is_chosen in zip(self.labels, chosen, strict=True) if is_chosen)
         object.__setattr__(part, "labels", labels)
         return part

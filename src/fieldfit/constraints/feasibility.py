@@ -40,16 +40,17 @@ def check_feasibility(conditions: Sequence[Condition], parameters: Parameters) -
     space = parameters.space
     bounds = space.physical_lower, space.physical_upper
     held = _held(parameters)
-    if _is_feasible(linear, bounds, held):
+    scale = np.concatenate([entry.scale.ravel() for entry in parameters])
+    if _is_feasible(linear, bounds, held, scale):
         return
     conflict = list(linear)
     for condition in linear:
         fewer = [entry for entry in conflict if entry is not condition]
-        if not _is_feasible(fewer, bounds, held):
+        if not _is_feasible(fewer, bounds, held, scale):
             conflict = fewer
     free = np.full_like(bounds[0], -np.inf), np.full_like(bounds[1], np.inf)
     touched = np.any([np.any(condition.matrix != 0.0, axis=0) for condition in conflict], axis=0)
-    needs_bounds = _is_feasible(conflict, free, held)
+    needs_bounds = _is_feasible(conflict, free, held, scale)
     text = "; ".join(_describe(condition) for condition in conflict)
     values = parameters.flat
     own = [
@@ -88,7 +89,10 @@ def _held(parameters: Parameters) -> tuple[Matrix, Vector]:
     return np.array(rows).reshape(len(rows), size), np.array(values)
 
 
-def _is_feasible(conditions: Sequence[Condition], bounds: tuple[Vector, Vector], held: tuple[Matrix, Vector]) -> bool:
+def _is_feasible(
+    conditions: Sequence[Condition], bounds: tuple[Vector, Vector], held: tuple[Matrix, Vector], scale: Vector
+) -> bool:
+    """Return whether conditions can hold together, in variables that are the elements over a scale of each."""
     equal_rows, equal_values, above, limits = [held[0]], [held[1]], [np.zeros((0, held[0].shape[1]))], [np.zeros(0)]
     for condition in conditions:
         matrix = condition.matrix
@@ -101,13 +105,20 @@ def _is_feasible(conditions: Sequence[Condition], bounds: tuple[Vector, Vector],
             is_limit = ~is_equal & np.isfinite(end)
             above.append(sign * matrix[is_limit])
             limits.append((end + condition.tolerances)[is_limit])
+    matrices = np.concatenate(above) * scale, np.concatenate(equal_rows) * scale
+    values = np.concatenate(limits), np.concatenate(equal_values)
+    # HiGHS has absolute tolerances: rows of largest coefficient 1, and variables in which no value is above 1.
+    lengths = [np.max(np.abs(matrix), axis=1, initial=0.0) for matrix in matrices]
+    lengths = [np.where(length > 0.0, length, 1.0) for length in lengths]
+    values = [value / length for value, length in zip(values, lengths, strict=True)]
+    unit = max(1.0, *(float(np.max(np.abs(value), initial=0.0)) for value in values))
     found = scipy.optimize.linprog(
-        np.zeros(held[0].shape[1]),
-        A_ub=np.concatenate(above),
-        b_ub=np.concatenate(limits),
-        A_eq=np.concatenate(equal_rows),
-        b_eq=np.concatenate(equal_values),
-        bounds=np.stack(bounds, axis=1),
+        np.zeros(scale.size),
+        A_ub=matrices[0] / lengths[0][:, None],
+        b_ub=values[0] / unit,
+        A_eq=matrices[1] / lengths[1][:, None],
+        b_eq=values[1] / unit,
+        bounds=np.stack(bounds, axis=1) / (scale * unit)[:, None],
         method="highs",
     )
     return found.status != INFEASIBLE

@@ -11,7 +11,7 @@ from fieldfit.constraints.constraint import AbstractConstraint, Condition
 from fieldfit.constraints.limits import unit_factor
 from fieldfit.errors import ConstraintError
 from fieldfit.parameters import Parameter, Parameters, Tie
-from fieldfit.units import Unit
+from fieldfit.units import Unit, is_quantity
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,16 @@ def _fix(entry: Parameter, chosen: np.ndarray, value: Any) -> Parameter:
     """Return a parameter whose chosen elements stay at a value."""
     if value is None:
         return entry.replace(fixed=entry.fixed | chosen)
-    plain = entry.unit.magnitude(value) if isinstance(entry.unit, Unit) else value
+    plain = entry.plain(value, field="the value it is fixed at")
+    if isinstance(entry.unit, Unit) and not is_quantity(value) and np.any(plain != 0.0):
+        raise ConstraintError(
+            f"Fixed({entry.name!r}) has the plain value {value!r}, but the parameter is in {entry.unit}. Give the "
+            "value with a unit."
+        )
     try:
         moved = entry.value.copy()
-        moved[chosen] = np.broadcast_to(np.asarray(plain, dtype=float), entry.shape)[chosen]
-    except (TypeError, ValueError) as error:
+        moved[chosen] = np.broadcast_to(plain, entry.shape)[chosen]
+    except ValueError as error:
         raise ConstraintError(
             f"Fixed({entry.name!r}) has the value {value!r}, but the parameter has the shape {entry.shape}. Give a "
             "number, or an array of that shape."

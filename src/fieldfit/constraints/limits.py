@@ -9,7 +9,7 @@ import numpy as np
 from fieldfit.constraints.constraint import as_rows
 from fieldfit.errors import ConstraintError, ParameterError
 from fieldfit.parameters import Parameter, Parameters
-from fieldfit.typing import Vector
+from fieldfit.typing import Matrix, Vector
 from fieldfit.units import Unit, unit_of
 
 
@@ -88,6 +88,21 @@ def element_factors(parameters: Parameters, elements: np.ndarray, unit: Unit | N
             )
         factors.append(unit_factor(unit, owner.unit, f"Constraint {label!r} with {owner.name!r}"))
     return np.array(factors)
+
+
+def row_sizes(matrix: Matrix, parameters: Parameters, unit: Unit | None) -> Vector:
+    """Return the size of linear rows that tolerances are relative to, shape (m,).
+
+    Of plain numbers it is 1; of quantities what typical changes of all elements come to, whatever the unit.
+
+    Args:
+        matrix: The rows, shape (m, elements).
+        parameters: With scales.
+        unit: Of the rows.
+    """
+    if unit is None:
+        return np.ones(matrix.shape[0])
+    return np.abs(matrix) @ np.concatenate([entry.scale.ravel() for entry in parameters])
 
 
 def unit_factor(unit: Unit, other: Unit, what: str) -> float:

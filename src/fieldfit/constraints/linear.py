@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from fieldfit.constraints.constraint import AbstractConstraint, Condition, as_rows
-from fieldfit.constraints.limits import element_factors, limits_in
+from fieldfit.constraints.limits import element_factors, limits_in, row_sizes
 from fieldfit.errors import ConstraintError
 from fieldfit.parameters import Parameters
 from fieldfit.typing import Matrix
+from fieldfit.units import is_quantity
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +59,8 @@ class SumTo(AbstractConstraint):
             )
         matrix = np.zeros((1, parameters.size))
         matrix[0, elements] = element_factors(parameters, elements, unit, self.label)
-        return Condition(
-            self.label, lower, upper, matrix=matrix, tolerance=self.tolerance, unit=str(unit) if unit else ""
-        )
+        text, size = str(unit) if unit else "", row_sizes(matrix, parameters, unit)
+        return Condition(self.label, lower, upper, matrix=matrix, tolerance=self.tolerance, unit=text, size=size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +152,17 @@ def _linear(
     if lower.size not in (1, n_rows):
         raise ConstraintError(f"Constraint {label!r} has {n_rows} rows, but {lower.size} values. Give one per row.")
     lower, upper = (np.broadcast_to(end, (n_rows,)).copy() for end in (lower, upper))
-    return Condition(label, lower, upper, matrix=matrix, tolerance=tolerance, unit=str(unit) if unit else "")
+    text, size = str(unit) if unit else "", row_sizes(matrix, parameters, unit)
+    return Condition(label, lower, upper, matrix=matrix, tolerance=tolerance, unit=text, size=size)
 
 
 def _block(label: str, name: str, given: Any, size: int) -> Matrix:
     """Return the coefficients of one parameter as rows, shape (rows, size)."""
+    if is_quantity(given):
+        raise ConstraintError(
+            f"Constraint {label!r}: the coefficient of {name!r} is the quantity {given}. Give plain numbers; units "
+            "belong to the parameters and the value."
+        )
     try:
         found = np.asarray(given, dtype=float)
     except (TypeError, ValueError) as error:

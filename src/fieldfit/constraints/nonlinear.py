@@ -10,10 +10,10 @@ import numpy as np
 
 from fieldfit.constraints.constraint import AbstractConstraint, Condition
 from fieldfit.constraints.limits import plain_limits
-from fieldfit.errors import ConstraintError
+from fieldfit.errors import ConstraintError, EvaluationError, SettingsError
 from fieldfit.objectives import AbstractObjective, FunctionObjective
 from fieldfit.parameters import Parameters
-from fieldfit.units import Unit
+from fieldfit.units import Unit, unit_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +105,29 @@ class InUnit:
         return self.unit.traced_magnitude(self.function(structured))
 
 
+@dataclass(frozen=True)
+class Unitless:
+    """A function that has to return plain numbers, because its limits are."""
+
+    function: Callable[[Any], Any]
+    label: str
+
+    def __call__(self, structured: Any) -> Any:
+        """Return what the function returns.
+
+        Raises:
+            SettingsError: It is a quantity that is not a number.
+        """
+        found = self.function(structured)
+        unit = unit_of(found)
+        if unit is not None and not unit.is_dimensionless:
+            raise SettingsError(
+                f"Constraint {self.label!r} has plain limits, but its function returns a quantity in {unit}. Give the "
+                "limits with a unit."
+            )
+        return found
+
+
 def _condition(
     constraint: NonlinearEquality | NonlinearInequality, parameters: Parameters, lower: Any, upper: Any
 ) -> Condition:
@@ -115,11 +138,19 @@ def _condition(
             raise ConstraintError(
                 f"Constraint {label!r} is a scalar objective. Give one with residuals, or a function."
             )
+        if unit is not None:
+            raise ConstraintError(
+                f"Constraint {label!r} has limits in {unit}, but residuals of an objective are plain numbers. Give "
+                "plain limits."
+            )
         objective = given
     else:
-        function = given if unit is None else InUnit(given, unit)
+        ends = np.concatenate([low, high])
+        is_zero = not np.any(np.isfinite(ends) & (ends != 0.0))
+        plain = given if is_zero else Unitless(given, label)
+        function = plain if unit is None else InUnit(given, unit)
         objective = FunctionObjective(function, parameters, derivatives=constraint.derivatives, name=label)
-    size = max((part.stop for part in objective.term_slices().values()), default=0)
+    size = _size(objective, label)
     if low.size not in (1, size):
         raise ConstraintError(
             f"Constraint {label!r} has {low.size} limits, but its function returns {size} value"
@@ -127,7 +158,25 @@ def _condition(
         )
     low, high = (np.broadcast_to(end, (size,)).copy() for end in (low, high))
     text = str(unit) if unit else ""
-    return Condition(label, low, high, objective=objective, tolerance=constraint.tolerance, unit=text)
+    typical = _typical(objective) if unit else 1.0
+    return Condition(label, low, high, objective=objective, tolerance=constraint.tolerance, unit=text, size=typical)
+
+
+def _size(objective: AbstractObjective, label: str) -> int:
+    """Return how many rows there are."""
+    try:
+        return max((part.stop for part in objective.term_slices().values()), default=0)
+    except EvaluationError as error:
+        raise ConstraintError(
+            f"Constraint {label!r} cannot be evaluated at the start: {error} Move the start, or correct its function."
+        ) from error
+
+
+def _typical(objective: AbstractObjective) -> float:
+    """Return the largest value at the start, 1 if there is none: quantities are small or large by their unit only."""
+    found = objective.evaluate(objective.parameters.flat, objective.initial_state(), derivatives=False).residuals
+    largest = 0.0 if found is None else float(np.max(np.abs(found), initial=0.0, where=np.isfinite(found)))
+    return largest or 1.0
 
 
 def _name(function: Callable[[Any], Any] | AbstractObjective) -> str:

@@ -38,7 +38,7 @@ import numpy as np
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.objectives.objective import evaluation_from_residuals
-from fieldfit.problem import Recorder, Subproblem
+from fieldfit.problem import AbstractVectorProblem, Recorder
 from fieldfit.problem.vector_constraints import VectorConstraints
 from fieldfit.typing import Matrix, Vector
 
@@ -81,7 +81,7 @@ class Shifts:
         return self.violation(values) - self.multipliers / self.penalties
 
 
-class AugmentedProblem(Subproblem):
+class AugmentedProblem(AbstractVectorProblem):
     """The augmented Lagrangian at given multipliers and penalties, as a problem without constraints.
 
     Args:
@@ -107,9 +107,9 @@ class AugmentedProblem(Subproblem):
         funnel: float = math.inf,
         row_scale: Vector | None = None,
     ) -> None:
-        Subproblem.__init__(self, problem.problem, x0)
-        # It has the interface of a part of the problem but for what must hold and for tracing.
-        self.constraints, self.is_traceable = None, False
+        self.x0, self.lower, self.upper, self.labels = x0, problem.lower, problem.upper, problem.labels
+        self.constraints, self.is_traceable, self.is_noisy = None, False, problem.is_noisy
+        self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
         self.outer, self.shifts, self._start = problem, shifts, start
         self._funnel, self._row_scale = funnel, row_scale
 
@@ -167,6 +167,9 @@ class AugmentedProblem(Subproblem):
         """Return zero: there are no constraints left."""
         return np.zeros((x.size, x.size))
 
+    def values(self, x: Vector) -> Any:
+        return self.outer.problem.values(x)
+
     def traced(self, x: Any) -> Any:
         """Refuse: an evaluation of the constrained problem is counted, so it cannot be part of a compiled program.
 
@@ -177,14 +180,6 @@ class AugmentedProblem(Subproblem):
             "The augmented Lagrangian cannot be traced by JAX, because each of its evaluations is recorded. Give an "
             "inner optimizer that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
         )
-
-    def traced_cost(self, x: Any) -> Any:
-        """Refuse, as `traced` does.
-
-        Raises:
-            SettingsError: Always.
-        """
-        return self.traced(x)
 
     def _is_outside(self, values: Vector) -> bool:
         if self._row_scale is None:

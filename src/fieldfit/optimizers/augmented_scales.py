@@ -1,4 +1,4 @@
-"""What sets the scales of an augmented Lagrangian: sizes of variables, slopes of constraints, curvature of the objective.
+"""Scales of an augmented Lagrangian: size of the variables, slopes of constraints, curvature of the objective.
 
 None of them depends on units: a constraint or an objective times a number has a slope or a curvature that many times
 as large.

@@ -142,7 +142,8 @@ def _exact(spectrum: Spectrum, Delta: float) -> Vector:
     # The part along the lowest eigenvectors alone has length Delta at this mu, so it lies left of the root.
     mu = norm(g[is_lowest]) / Delta
     if mu == 0.0:
-        rest = -_divide(g, gaps)
+        # Numbers whose length underflows are not zero themselves.
+        rest = -_divide(np.where(is_lowest, 0.0, g), gaps)
         if norm(rest) <= Delta:
             return _hard_case(rest, lowest, Delta)
     return _on_sphere(gaps, g, mu, Delta)

@@ -11,7 +11,7 @@ Rastrigin's function, they do not: see `DerivativeFreeOptimizer` and `BasinHoppi
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -115,12 +115,13 @@ class MultiStartOptimizer(AbstractOptimizer):
             fraction=self.perturbation_pct,
             seed=seed,
         )
+        optimizers = [seeded(optimizer, seed, index) for index in range(len(starts))]
         if problem.executor is not None:
-            runs = _over_workers(optimizer, problem, starts, start)
+            runs = _over_workers(optimizers, problem, starts, start)
         elif isinstance(optimizer, JaxOptimizer) and not problem.is_observed:
             runs = _in_one_program(optimizer, problem, starts)
         else:
-            runs = _in_order(optimizer, problem, starts, start)
+            runs = _in_order(optimizers, problem, starts, start)
         # Each run tells of its start and of its turns; the first start is the start of the whole.
         n_steps = sum(run.n_iterations + 1 for run in runs if run.failure is None)
         return Outcome(_message(runs), max(0, n_steps - 1), tuple(runs), seed=seed)
@@ -137,8 +138,25 @@ def _message(runs: list[Run]) -> str:
     return f"{same} of {len(runs)} starts ended at the best cost to six digits{failed}"
 
 
-def _in_order(optimizer: AbstractOptimizer, problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:
-    return [problem.solve(optimizer, x0, start=first if index == 0 else None) for index, x0 in enumerate(starts)]
+def seeded(optimizer: AbstractOptimizer, seed: int, index: int) -> AbstractOptimizer:
+    """Return an optimizer that draws other random numbers at every start, the same in every run with one seed.
+
+    Args:
+        optimizer: Which may be stochastic or not.
+        seed: Of the whole.
+        index: Of the start.
+    """
+    if not optimizer.traits.is_stochastic or not any(entry.name == "seed" for entry in fields(optimizer)):
+        return optimizer
+    own = np.random.SeedSequence([seed, index]).generate_state(1)[0]
+    return replace(optimizer, seed=int(own))
+
+
+def _in_order(optimizers: list[AbstractOptimizer], problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:
+    return [
+        problem.solve(optimizer, x0, start=first if index == 0 else None)
+        for index, (optimizer, x0) in enumerate(zip(optimizers, starts, strict=True))
+    ]
 
 
 def _in_one_program(optimizer: JaxOptimizer, problem: Recorder, starts: Matrix) -> list[Run]:
@@ -158,9 +176,14 @@ def _failure(cost: float) -> str | None:
     return None if np.isfinite(cost) else "the objective is not finite inside the compiled program"
 
 
-def _over_workers(optimizer: AbstractOptimizer, problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:
-    function = functools.partial(_solve_elsewhere, optimizer, problem.problem.serial(), problem.is_observed)
-    tasks = [(x0, first if index == 0 else None) for index, x0 in enumerate(starts)]
+def _over_workers(
+    optimizers: list[AbstractOptimizer], problem: Recorder, starts: Matrix, first: Evaluation
+) -> list[Run]:
+    function = functools.partial(_solve_elsewhere, problem.problem.serial(), problem.is_observed)
+    tasks = [
+        (optimizer, x0, first if index == 0 else None)
+        for index, (optimizer, x0) in enumerate(zip(optimizers, starts, strict=True))
+    ]
     runs = []
     for x0, answer in zip(starts, ordered_map(function, tasks, problem.executor), strict=True):
         run, record = _unpacked(answer, x0)
@@ -177,7 +200,7 @@ def _unpacked(answer: Completed, x0: Vector) -> tuple[Run, Record | None]:
 
 
 def _solve_elsewhere(
-    optimizer: AbstractOptimizer, problem: Any, collects_steps: bool, x0: Vector, first: Evaluation | None
+    problem: Any, collects_steps: bool, optimizer: AbstractOptimizer, x0: Vector, first: Evaluation | None
 ) -> tuple[Run, Record]:
     """Run from one start in a worker; what is remembered comes back with the run."""
     steps: list[Any] = []

@@ -15,12 +15,12 @@ from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.objectives.objective import evaluation_from_residuals
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
-from fieldfit.problem import Recorder, run_part
+from fieldfit.problem import AbstractVectorProblem, Recorder, run_part
 from fieldfit.typing import Matrix, Vector
 
 
-class ViolationProblem:
-    """The violations of constraints as residuals, without the objective; it has the interface of `VectorProblem`.
+class ViolationProblem(AbstractVectorProblem):
+    """The violations of constraints as residuals, without the objective, as a problem without constraints.
 
     Args:
         problem: The constrained problem; every evaluation is one of its own.
@@ -28,14 +28,11 @@ class ViolationProblem:
         start: Evaluation of the constrained problem there, with derivatives.
     """
 
-    is_traceable = False
-    has_residuals = True
-    constraints = None
-
     def __init__(self, problem: Recorder, x0: Vector, start: Evaluation) -> None:
-        self.problem, self._start = problem, start
         self.x0, self.lower, self.upper, self.labels = x0, problem.lower, problem.upper, problem.labels
-        self.has_derivatives, self.is_noisy = problem.has_derivatives, problem.is_noisy
+        self.constraints, self.is_traceable, self.is_noisy = None, False, problem.is_noisy
+        self.has_residuals, self.has_derivatives = True, problem.has_derivatives
+        self.outer, self._start = problem, start
         rows = np.zeros((0, x0.size)) if start.constraint_jacobian is None else start.constraint_jacobian
         lengths = np.linalg.norm(rows, axis=1)
         self._units: Vector = np.where(lengths > 0.0, lengths, 1.0)
@@ -50,11 +47,11 @@ class ViolationProblem:
         Raises:
             Interruption: A budget of the constrained problem is spent.
         """
-        return self.violations(self.problem.evaluate(x, state.state, derivatives=derivatives))
+        return self.violations(self.outer.evaluate(x, state.state, derivatives=derivatives))
 
     def violations(self, found: Evaluation) -> Evaluation:
         """Return the evaluation of the violations that belongs to one of the constrained problem."""
-        values, limits = found.constraints, self.problem.constraints
+        values, limits = found.constraints, self.outer.constraints
         if found.failure or values is None or limits is None or not np.isfinite(values).all():
             return Evaluation(np.nan, state=found, failure=found.failure or "a constraint is not finite")
         outside = (values - np.clip(values, limits.lower, limits.upper)) / self._units
@@ -63,6 +60,20 @@ class ViolationProblem:
             is_pushing = (outside != 0.0) | limits.is_equality
             jacobian = (is_pushing / self._units)[:, None] * found.constraint_jacobian
         return evaluation_from_residuals(outside, jacobian, state=found, n_differences=found.n_differences)
+
+    def hessian(self, x: Vector, state: Evaluation) -> Matrix:
+        """Return the Gauss-Newton part of the second derivatives, which is all there is where they become zero."""
+        jacobian = self.violations(state).jacobian
+        return np.zeros((x.size, x.size)) if jacobian is None else jacobian.T @ jacobian
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Evaluation) -> Vector:
+        return self.hessian(x, state) @ direction
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        return np.zeros((x.size, x.size))
+
+    def values(self, x: Vector) -> Any:
+        return self.outer.problem.values(x)
 
     def traced(self, x: Any) -> Any:
         """Refuse: an evaluation of the constrained problem is recorded, so it cannot be part of a compiled program.

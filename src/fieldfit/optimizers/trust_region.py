@@ -174,15 +174,21 @@ def way_to_bound(x: Vector, p: Vector, bounds: Bounds) -> tuple[float, np.ndarra
     return way, ways == way
 
 
+NEAR_ZERO = 1e-150
+"""Distance from a bound at 0 whose square does not underflow."""
+
+
 def strictly_inside(x: Vector, bounds: Bounds) -> Vector:
-    """Move what rounding put on or beyond a bound to the nearest number inside."""
+    """Move what rounding put on or beyond a bound to the nearest number inside, but not nearer to 0 than `NEAR_ZERO`."""
     if bounds is None:
         return x
     lb, ub = bounds
     if ((x > lb) & (x < ub)).all():
         return x
-    inside = np.clip(x, np.nextafter(lb, ub), np.nextafter(ub, lb))
-    return np.where(lb == ub, lb, inside)
+    # Beside a bound at 0 the nearest number is denormal, and products with it underflow.
+    low = np.where(lb == 0.0, np.minimum(NEAR_ZERO, 0.5 * ub), np.nextafter(lb, ub))
+    high = np.where(ub == 0.0, np.maximum(-NEAR_ZERO, 0.5 * lb), np.nextafter(ub, lb))
+    return np.where(lb == ub, lb, np.clip(x, low, high))
 
 
 def update_radius(Delta: float, *, ratio: float, length: float) -> float:

@@ -27,6 +27,9 @@ from fieldfit.typing import Matrix, Vector
 DEPENDENT = 1e-10
 """Rows whose independent part is below this fraction of the largest are combinations of others."""
 
+ROUNDING = 1e-14
+"""Part of the length of the start below which a coordinate of it is zero but for rounding."""
+
 
 class ProjectedSpace:
     """A space whose variables satisfy linear equalities whatever their values, with the interface of `ParameterSpace`.
@@ -75,7 +78,10 @@ class ProjectedSpace:
         )
         self.is_affine = True
         self.physical_lower, self.physical_upper = space.physical_lower, space.physical_upper
-        self.start: Vector = self.reduced(space.start)
+        start = self.reduced(space.start)
+        # What rounding leaves of a zero is no size: solvers begin with steps of the size of the start.
+        noise = ROUNDING * float(np.linalg.norm(space.start[moved]))
+        self.start: Vector = np.where(np.isinf(self.lower) & (np.abs(start) <= noise), 0.0, start)
 
     @property
     def size(self) -> int:
@@ -87,7 +93,7 @@ class ProjectedSpace:
         return self.offset + self.basis @ z
 
     def reduced(self, x: Vector) -> Vector:
-        """Return the z whose point is nearest to x among those that satisfy the equalities."""
+        """Return the z of the point nearest to x that satisfies the equalities and has its x_B."""
         return np.concatenate([x[self._kept], self._null_space.T @ x[self._moved]])
 
     def implies(self, matrix: Matrix, values: Vector) -> np.ndarray:
@@ -148,14 +154,16 @@ def independent_rows(space: ParameterSpace, matrix: Matrix) -> np.ndarray:
     if columns.size == 0 or not np.any(columns):
         return np.zeros(0, dtype=int)
     scaled = columns / np.where(lengths > 0.0, lengths, 1.0)[:, None]
-    _, triangle, order = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True)
+    factors: tuple[Matrix, ...] = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True)  # type: ignore[assignment]
+    _, triangle, order = factors
     diagonal = np.abs(np.diag(triangle))
     return np.sort(order[: np.count_nonzero(diagonal > DEPENDENT * diagonal[0])])
 
 
 def _direction(labels: tuple[str, ...], moved: np.ndarray, column: Vector) -> str:
     """Name a direction of the null space by the variables that it moves most."""
-    order = np.argsort(-np.abs(column), kind="stable")
+    # Rounded, or the last bits would decide the order of equal parts.
+    order = np.argsort(-np.round(np.abs(column), 8), kind="stable")
     named = [labels[moved[place]] for place in order[:3] if abs(column[place]) > DEPENDENT]
     more = np.count_nonzero(np.abs(column) > DEPENDENT) - len(named)
     return f"a direction of {', '.join(named)}{f' and {more} more' if more else ''}"

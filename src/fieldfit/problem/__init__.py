@@ -3,6 +3,7 @@
 from fieldfit.problem.constrained_verdict import judge_constrained
 from fieldfit.problem.constraint_report import ConstraintOutcome
 from fieldfit.problem.derivatives import DerivativeOptions
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.problem.observers import Budget, Observer, Step
 from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
 from fieldfit.problem.problem import Problem
@@ -15,6 +16,7 @@ from fieldfit.problem.verdict import Verdict
 
 __all__ = [
     "AbstractOptimizer",
+    "AbstractVectorProblem",
     "Budget",
     "ConstraintOutcome",
     "ConvergenceRow",

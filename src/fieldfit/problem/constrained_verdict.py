@@ -20,9 +20,8 @@ import numpy as np
 
 from fieldfit.diagnostics import Limits, Multipliers, find_conflict, find_multipliers
 from fieldfit.objectives import Evaluation
-from fieldfit.problem.subproblem import Subproblem
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.problem.tangent import TangentProblem
-from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import UNFELT, Verdict, judge
 from fieldfit.typing import Vector
 
@@ -34,7 +33,7 @@ GAP = 1e-6
 
 
 def judge_constrained(
-    problem: VectorProblem | Subproblem, x: Vector, best: Evaluation, first_cost: float
+    problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cost: float
 ) -> tuple[Verdict, Multipliers | None]:
     """Find out whether a point is stationary under its constraints, and the multipliers there.
 
@@ -98,7 +97,7 @@ def _worth_of_gaps(x: Vector, limits: Limits, multipliers: Multipliers, bounds: 
     return sum(float(np.abs(own[own != 0.0]) @ np.abs(gap[own != 0.0])) for own, gap in gaps)
 
 
-def _judge_violated(problem: VectorProblem | Subproblem, x: Vector, best: Evaluation) -> Verdict:
+def _judge_violated(problem: AbstractVectorProblem, x: Vector, best: Evaluation) -> Verdict:
     """Say in the user's words which constraints do not hold, and whether they could hold nearby."""
     constraints, values = problem.constraints, best.constraints
     if constraints is None or values is None:
@@ -110,7 +109,7 @@ def _judge_violated(problem: VectorProblem | Subproblem, x: Vector, best: Evalua
         bounds = problem.lower, problem.upper
         conflict = find_conflict(x, limits, bounds=bounds, is_violated=is_violated)
     chosen = np.flatnonzero(is_violated) if conflict is None else conflict[0]
-    texts = "; ".join(constraints.describe(row, values[row]) for row in chosen)
+    texts = "; ".join(constraints.describe(int(row), float(values[row])) for row in chosen)
     if conflict is None:
         return Verdict("not converged", math.inf, f"violated: {texts}")
     held = [problem.labels[variable] for variable in conflict[1]]

@@ -19,9 +19,9 @@ import numpy as np
 from fieldfit.errors import EvaluationError
 from fieldfit.execution import Completed, ordered_map
 from fieldfit.objectives import Evaluation
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.problem.observers import Budget, Observer, Step
 from fieldfit.problem.subproblem import Subproblem
-from fieldfit.problem.vector import VectorProblem
 from fieldfit.typing import Matrix, Vector
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Recorder:
 
     def __init__(
         self,
-        problem: VectorProblem | Subproblem,
+        problem: AbstractVectorProblem,
         observers: Sequence[Observer] = (),
         *,
         executor: Executor | None = None,
@@ -261,7 +261,7 @@ class Recorder:
             n_evaluations=self.n_evaluations,
             x=x.copy(),
             cost=cost,
-            values=self.problem.space.parameters.tree(self.problem.space.physical(x)),
+            values=self.problem.values(x),
             **news,
         )
         # A list, not a generator: every observer hears of every step, also after one of them asked to stop.
@@ -446,7 +446,7 @@ def _lower(cost: float, best: Evaluation) -> float:
     return min(cost, best.cost) if np.isfinite(best.cost) and best.constraints is None else cost
 
 
-def _evaluate(problem: VectorProblem | Subproblem, derivatives: bool, x: Vector, state: Any) -> Evaluation:
+def _evaluate(problem: AbstractVectorProblem, derivatives: bool, x: Vector, state: Any) -> Evaluation:
     return problem.evaluate(x, state, derivatives=derivatives)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fieldfit.objectives import Evaluation
-from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.typing import Matrix, Vector
 
 
-class Subproblem:
-    """A problem from another start, in all or some of its variables; it has the interface of `VectorProblem`.
+class Subproblem(AbstractVectorProblem):
+    """A problem from another start, in all or some of its variables.
 
     Args:
         problem: The whole problem.
@@ -28,7 +28,7 @@ class Subproblem:
     """
 
     def __init__(
-        self, problem: VectorProblem | Subproblem, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
+        self, problem: AbstractVectorProblem, x0: Vector, *, free: np.ndarray | None = None, state: Any = None
     ) -> None:
         self.problem, self.whole, self._state = problem, x0, state
         self.free = np.arange(x0.size) if free is None else np.asarray(free, dtype=int)
@@ -38,11 +38,9 @@ class Subproblem:
         self.labels = tuple(problem.labels[index] for index in self.free)
         self.has_residuals, self.has_derivatives = problem.has_residuals, problem.has_derivatives
         self.is_traceable, self.is_noisy = problem.is_traceable, problem.is_noisy
-        self.space, self.derivatives = problem.space, problem.derivatives
         self.constraints = problem.constraints
 
     def serial(self) -> Subproblem:
-        """Return the same problem without an executor."""
         return Subproblem(self.problem.serial(), self.whole, free=self._given, state=self._state)
 
     def embed(self, x: Vector) -> Vector:
@@ -83,27 +81,12 @@ class Subproblem:
         """Return the second derivatives of the weighted constraints in the free variables."""
         return self.problem.constraint_hessian(self.embed(x), multipliers)[np.ix_(self.free, self.free)]
 
-    def gradient(self, x: Vector, state: Any) -> Vector:
-        """Return the gradient of the cost in the free variables; see `VectorProblem.gradient`."""
-        return self.problem.gradient(self.embed(x), state)[self.free]
-
-    def room(self, x: Vector, direction: Vector) -> float:
-        """Return how far x may move along a direction before it meets a bound."""
-        whole = np.zeros_like(self.whole)
-        whole[self.free] = direction
-        return self.problem.room(self.embed(x), whole)
-
-    def hessian_step(self, x: Vector) -> float:
-        """Return how far to move the variable that moves most to difference gradients."""
-        return self.problem.hessian_step(self.embed(x))
+    def values(self, x: Vector) -> Any:
+        return self.problem.values(self.embed(x))
 
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x."""
         return self.problem.traced(self._traced_embed(x))
-
-    def traced_cost(self, x: Any) -> Any:
-        """Return half the sum of squares, or the scalar, of a traced x."""
-        return self.problem.traced_cost(self._traced_embed(x))
 
     def _traced_embed(self, x: Any) -> Any:
         import jax.numpy as jnp

@@ -4,94 +4,94 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fieldfit.diagnostics import Multipliers
-from fieldfit.errors import EvaluationError
+from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.problem.subproblem import Subproblem
-from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.typing import Matrix, Vector
 
+ROUNDING = 1e-12
+"""Part of a direction that is rounding: it meets no bound."""
 
-class TangentProblem:
-    """The Lagrangian along the directions that active constraints leave; what `judge` asks of a problem, it answers.
+
+class TangentProblem(AbstractVectorProblem):
+    """The Lagrangian f + lambda @ c along directions Z from a point: its variables are t in point + Z (t - center).
 
     Args:
         problem: With constraints.
-        x: The point, shape (n,).
+        point: In its variables, shape (n,).
         best: Evaluation there, with derivatives.
-        multipliers: There.
+        multipliers: There, with the directions.
 
     Attributes:
-        center: Coordinates of the point, shape (k,).
+        center: t of the point, shape (k,).
     """
 
-    constraints = None
-
     def __init__(
-        self, problem: VectorProblem | Subproblem, x: Vector, best: Evaluation, multipliers: Multipliers
+        self, problem: AbstractVectorProblem, point: Vector, best: Evaluation, multipliers: Multipliers
     ) -> None:
-        self.problem, self._x, self._best = problem, x, best
+        self.problem, self._at, self._best = problem, point, best
         self._basis: Matrix = multipliers.tangent
-        self._multipliers = multipliers
-        self.center: Vector = self._basis.T @ x
+        self._rows: Vector = multipliers.rows
+        self.center: Vector = self._basis.T @ point
         self.x0: Vector = self._basis.T @ problem.x0
         size = self.center.size
         self.lower, self.upper = np.full(size, -math.inf), np.full(size, math.inf)
-        self.is_noisy = problem.is_noisy
+        self.labels = tuple(f"direction {index}" for index in range(size))
+        self.constraints = None
+        self.has_residuals, self.is_noisy, self.is_traceable = problem.has_residuals, problem.is_noisy, False
         own = True if problem.constraints is None else problem.constraints.has_derivatives
         self.has_derivatives = problem.has_derivatives and own
 
     def restricted(self, found: Evaluation) -> Evaluation:
-        """Return an evaluation with derivatives of the Lagrangian along the directions."""
-        if found.gradient is None or found.constraint_jacobian is None or found.constraints is None:
+        """Return an evaluation of the problem as one of the Lagrangian, with derivatives along the directions."""
+        before, after = self._best.constraints, found.constraints
+        if before is None or after is None:
             return replace(found, gradient=None, jacobian=None)
-        moved = found.constraints - (0.0 if self._best.constraints is None else self._best.constraints)
-        gradient = found.gradient + found.constraint_jacobian.T @ self._multipliers.rows
-        return Evaluation(
-            found.cost + float(self._multipliers.rows @ moved),
-            found.residuals,
-            None if found.jacobian is None else found.jacobian @ self._basis,
-            self._basis.T @ gradient,
-            found.state,
-            failure=found.failure,
+        cost = found.cost + float(self._rows @ (after - before))
+        if found.gradient is None or found.constraint_jacobian is None:
+            return Evaluation(cost, found.residuals, state=found.state, failure=found.failure)
+        gradient = self._basis.T @ (found.gradient + found.constraint_jacobian.T @ self._rows)
+        jacobian = None if found.jacobian is None else found.jacobian @ self._basis
+        return Evaluation(cost, found.residuals, jacobian, gradient, found.state, failure=found.failure)
+
+    def initial_state(self) -> Any:
+        return self._best.state
+
+    def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
+        inside = np.clip(self._point(x), self.problem.lower, self.problem.upper)
+        return self.restricted(self.problem.evaluate(inside, state, derivatives=derivatives))
+
+    def hessian(self, x: Vector, state: Any) -> Matrix:
+        point = self._point(x)
+        whole = self.problem.hessian(point, state) + self.problem.constraint_hessian(point, self._rows)
+        return self._basis.T @ whole @ self._basis
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
+        return self.hessian(x, state) @ direction
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        return np.zeros((x.size, x.size))
+
+    def values(self, x: Vector) -> Any:
+        return self.problem.values(self._point(x))
+
+    def traced(self, x: Any) -> Any:
+        raise SettingsError(
+            "The Lagrangian along directions is not traced by JAX. Use an optimizer that runs outside the graph."
         )
 
-    def evaluate(self, t: Vector, state: object, *, derivatives: bool = True) -> Evaluation:
-        """Evaluate the Lagrangian at coordinates t."""
-        x = np.clip(self._point(t), self.problem.lower, self.problem.upper)
-        found = self.problem.evaluate(x, state, derivatives=derivatives)
-        if derivatives:
-            return self.restricted(found)
-        if found.constraints is None or self._best.constraints is None:
-            return found
-        shift = float(self._multipliers.rows @ (found.constraints - self._best.constraints))
-        return Evaluation(found.cost + shift, state=found.state, failure=found.failure)
-
-    def gradient(self, t: Vector, state: object) -> Vector:
-        """Return the gradient of the Lagrangian at coordinates t, shape (k,).
-
-        Raises:
-            EvaluationError: It cannot be computed or is not finite.
-        """
-        found = self.evaluate(t, state)
-        if found.gradient is None or not found.is_finite:
-            raise EvaluationError(
-                f"A second derivative needs the gradient at a neighbouring point: {found.failure or 'it is not finite'}"
-            )
-        return found.gradient
-
-    def room(self, t: Vector, direction: Vector) -> float:
-        """Return how far t may move along a direction before x meets a bound."""
+    def room(self, x: Vector, direction: Vector) -> float:
         way = self._basis @ direction
-        way = np.where(np.abs(way) > 1e-12 * float(np.max(np.abs(way))), way, 0.0)
-        return self.problem.room(self._point(t), way)
+        way = np.where(np.abs(way) > ROUNDING * float(np.max(np.abs(way))), way, 0.0)
+        return self.problem.room(self._point(x), way)
 
-    def hessian_step(self, t: Vector) -> float:
-        """Return how far to move the coordinate that moves most to difference gradients."""
-        return self.problem.hessian_step(self._point(t))
+    def hessian_step(self, x: Vector) -> float:
+        return self.problem.hessian_step(self._point(x))
 
-    def _point(self, t: Vector) -> Vector:
-        return self._x + self._basis @ (t - self.center)
+    def _point(self, x: Vector) -> Vector:
+        return self._at + self._basis @ (x - self.center)

@@ -17,17 +17,12 @@ from fieldfit.objectives import AbstractObjective, Evaluation
 from fieldfit.parameters import Space
 from fieldfit.precision import in_double_precision
 from fieldfit.problem.derivatives import DerivativeOptions, derivative_modes, with_differences
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.problem.vector_constraints import VectorConstraints
 from fieldfit.typing import Matrix, Vector
 
-HESSIAN_STEP = 1e-6
-"""Relative step of differences of exact gradients, in scaled variables."""
 
-COARSE_HESSIAN_STEP = 1e-3
-"""The same where the gradients are differences themselves, with an error of about 1e-8 of the function."""
-
-
-class VectorProblem:
+class VectorProblem(AbstractVectorProblem):
     """An objective as a function of the flat, free, scaled vector x.
 
     Args:
@@ -86,7 +81,6 @@ class VectorProblem:
         return self.objective.initial_state() if self._state is None else self._state
 
     def serial(self) -> VectorProblem:
-        """Return the same problem without an executor, for a worker: one that waits for its own pool waits forever."""
         return VectorProblem(
             self._given, self.space, derivatives=self.derivatives, state=self._state, conditions=self._conditions
         )
@@ -97,16 +91,6 @@ class VectorProblem:
         return derivative_modes(self.objective)
 
     def evaluate(self, x: Vector, state: Any, *, derivatives: bool = True) -> Evaluation:
-        """Evaluate at x; derivatives are with respect to x.
-
-        Args:
-            x: Point inside the bounds, shape (n,).
-            state: From `initial_state` or the last accepted evaluation.
-            derivatives: Whether Jacobian and gradient are wanted.
-
-        Returns:
-            The evaluation. One that could not be made has a NaN cost and says why in `failure`.
-        """
         try:
             found = self.objective.evaluate(self.space.physical(x), state, derivatives=derivatives)
         except EvaluationError as error:
@@ -133,20 +117,17 @@ class VectorProblem:
         return 0.5 * (found + found.T)
 
     def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        """Return the second derivatives of multipliers @ c(x), shape (n, n); zero without constraints.
-
-        Raises:
-            EvaluationError: A Jacobian it needs cannot be computed.
-        """
         return np.zeros((x.size, x.size)) if self.constraints is None else self.constraints.hessian(x, multipliers)
 
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
-        """Return the Hessian of the cost times a direction, shape (n,); see `hessian`."""
         if self.is_traceable:
             return self._traced_product(x, direction)
         found = self._along(x, direction, state)
         # In a corner of the bounds there may be no room along a direction, but there is along every variable.
         return self.hessian(x, state) @ direction if found is None else found
+
+    def values(self, x: Vector) -> Any:
+        return self.space.parameters.tree(self.space.physical(x))
 
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x, inside a function that JAX compiles.
@@ -160,11 +141,6 @@ class VectorProblem:
                 "that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
             )
         return self.objective.traced(self.space.traced_physical(x))
-
-    def traced_cost(self, x: Any) -> Any:
-        """Return half the sum of squares, or the scalar, of a traced x."""
-        found = self.traced(x)
-        return 0.5 * (found @ found) if self.has_residuals else found
 
     def __getstate__(self) -> dict[str, Any]:
         compiled = ("_traced_hessian", "_traced_product")
@@ -195,29 +171,6 @@ class VectorProblem:
             return None
         ahead, behind = (self.gradient(np.clip(x + end * direction, self.lower, self.upper), state) for end in ends)
         return (ahead - behind) / taken
-
-    def room(self, x: Vector, direction: Vector) -> float:
-        """Return how far x may move along a direction before it meets a bound."""
-        moves = direction != 0.0
-        limits = np.where(direction > 0.0, self.upper, self.lower)[moves]
-        return float(np.min((limits - x[moves]) / direction[moves]))
-
-    def hessian_step(self, x: Vector) -> float:
-        """Return how far to move the variable that moves most to difference gradients."""
-        return (HESSIAN_STEP if self.has_derivatives else COARSE_HESSIAN_STEP) * max(1.0, float(np.max(np.abs(x))))
-
-    def gradient(self, x: Vector, state: Any) -> Vector:
-        """Return the gradient of the cost, shape (n,).
-
-        Raises:
-            EvaluationError: It cannot be computed or is not finite.
-        """
-        found = self.evaluate(x, state)
-        if found.gradient is None or not found.is_finite:
-            raise EvaluationError(
-                f"A second derivative needs the gradient at a neighbouring point: {found.failure or 'it is not finite'}"
-            )
-        return found.gradient
 
     def _describe_not_finite(self, x: Vector, found: Evaluation) -> str:
         values = ", ".join(

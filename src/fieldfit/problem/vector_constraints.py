@@ -149,8 +149,13 @@ class VectorConstraints:
         for variable in range(x.size):
             step = np.zeros(x.size)
             step[variable] = relative * max(1.0, abs(x[variable]))
-            ahead, behind = (self._weighted_gradient(x + move, multipliers) for move in (step, -step))
-            columns.append((ahead - behind) / (2.0 * step[variable]))
+            ends = [self.space.clip(x + step), self.space.clip(x - step)]
+            taken = ends[0][variable] - ends[1][variable]
+            if taken == 0.0:
+                columns.append(np.zeros(x.size))
+                continue
+            ahead, behind = (self._weighted_gradient(end, multipliers) for end in ends)
+            columns.append((ahead - behind) / taken)
         found = np.stack(columns)
         return 0.5 * (found + found.T)
 

@@ -37,9 +37,7 @@ import scipy.linalg
 from fieldfit.diagnostics import damped_steps, free_variables, gauss_newton_step, predicted_reduction, relative_length
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
-from fieldfit.problem.subproblem import Subproblem
-from fieldfit.problem.tangent import TangentProblem
-from fieldfit.problem.vector import VectorProblem
+from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.typing import Matrix, Vector
 
 EPS = float(np.finfo(float).eps)
@@ -48,6 +46,9 @@ SHORT = 1e-8
 PERFECT = EPS**1.5
 CLOSE = 1e-4
 NEGLIGIBLE = 1e-10
+
+GAP = 1e-6
+"""Of the size of the point: a variable that is farther from the bound that holds it has not arrived."""
 
 NEAR = 0.01
 """Of the size of a variable: farther from a bound than this it is not held by it."""
@@ -90,9 +91,7 @@ class Verdict:
     n_evaluations: int = 0
 
 
-def judge(
-    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float
-) -> Verdict:
+def judge(problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
     """Find out whether a point is stationary.
 
     Args:
@@ -115,9 +114,7 @@ def judge(
     return _judge_scalar(problem, x, best)
 
 
-def _judge_squares(
-    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, first_cost: float
-) -> Verdict:
+def _judge_squares(problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
     residuals, jacobian = _squares(best)
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
     # At a solution in the origin the variables contribute nothing, but they did at the start.
@@ -160,9 +157,7 @@ def _judge_squares(
     return Verdict("not converged", optimality, reason, n_evaluations)
 
 
-def _gain(
-    problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation, steps: list[Vector]
-) -> float:
+def _gain(problem: AbstractVectorProblem, x: Vector, best: Evaluation, steps: list[Vector]) -> float:
     """Return what the best of some steps takes off the cost."""
     gain = 0.0
     for step in steps:
@@ -172,14 +167,33 @@ def _gain(
     return gain
 
 
-def _judge_scalar(problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> Verdict:
+def _judge_scalar(problem: AbstractVectorProblem, x: Vector, best: Evaluation) -> Verdict:
     newton = _newton(problem, x, best)
     if newton.failure:
         return Verdict("unverified", np.nan, newton.failure, newton.n_evaluations)
+    gap, label = _widest_gap(problem, x, _gradient(best), newton.is_held)
+    if gap > GAP:
+        reason = f"{label} is {gap:.1e} of the point away from the bound that it is pushed against"
+        return Verdict("not converged", gap, reason, newton.n_evaluations)
     if newton.length <= CLOSE:
         return Verdict("converged", newton.length, "", newton.n_evaluations)
     reason = f"a Newton step is {newton.length:.1e} of the point"
     return Verdict("not converged", newton.length, reason, newton.n_evaluations)
+
+
+def _widest_gap(problem: AbstractVectorProblem, x: Vector, gradient: Vector, is_held: np.ndarray) -> tuple[float, str]:
+    """Return how far a variable that a bound holds still is from it, weighted by its part of the gradient, and which.
+
+    Relative to the size of the point: a barrier method may end some way off.
+    """
+    way = np.where(gradient > 0.0, x - problem.lower, problem.upper - x)
+    size = max(1.0, float(np.max(np.abs(x))))
+    length = float(np.linalg.norm(gradient))
+    if not np.any(is_held) or length == 0.0:
+        return 0.0, ""
+    gaps = np.where(is_held, way, 0.0) * np.abs(gradient) / (length * size)
+    widest = int(np.argmax(gaps))
+    return float(gaps[widest]), problem.labels[widest]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +206,7 @@ class _Newton:
         stiffest: Largest eigenvalue.
         size: Size of the point.
         n_evaluations: Evaluations made to find out.
+        is_held: Which variables bounds hold, shape (n,).
         failure: Why there is none; empty if there is.
     """
 
@@ -200,6 +215,7 @@ class _Newton:
     stiffest: float
     size: float
     n_evaluations: int
+    is_held: np.ndarray
     failure: str = ""
 
     @property
@@ -209,20 +225,22 @@ class _Newton:
         return float(np.max(self.step[matters], initial=0.0)) / self.size
 
 
-def _newton(problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> _Newton:
+def _newton(problem: AbstractVectorProblem, x: Vector, best: Evaluation) -> _Newton:
     gradient, size = _gradient(best), max(1.0, float(np.max(np.abs(x))))
     products = _Products(problem, x, best)
     try:
         is_free = _free(products, gradient)
         values, along = _eigenvectors(products, np.where(is_free, gradient, 0.0), is_free)
     except EvaluationError as error:
-        return _Newton(np.full(1, size), np.full(1, np.inf), 1.0, size, products.n_evaluations, str(error))
+        none = np.zeros(x.size, dtype=bool)
+        return _Newton(np.full(1, size), np.full(1, np.inf), 1.0, size, products.n_evaluations, none, str(error))
     stiffness, slope = np.abs(values), np.abs(along)
     stiffest = float(np.max(stiffness))
     # Along a direction without curvature the step ends at the size of the point.
     with np.errstate(divide="ignore", invalid="ignore"):
         step = np.where(slope > 0.0, np.minimum(slope / stiffness, size), 0.0)
-    return _Newton(step, slope * step - 0.5 * stiffness * step**2, stiffest, size, products.n_evaluations)
+    promised = slope * step - 0.5 * stiffness * step**2
+    return _Newton(step, promised, stiffest, size, products.n_evaluations, ~is_free)
 
 
 def _free(products: _Products, gradient: Vector) -> np.ndarray:
@@ -239,7 +257,7 @@ def _free(products: _Products, gradient: Vector) -> np.ndarray:
 class _Products:
     """Products with the Hessian of a scalar at one point, by forward differences of its gradient."""
 
-    def __init__(self, problem: VectorProblem | Subproblem | TangentProblem, x: Vector, best: Evaluation) -> None:
+    def __init__(self, problem: AbstractVectorProblem, x: Vector, best: Evaluation) -> None:
         self.n_evaluations = 0
         self.problem, self.x, self._best = problem, x, best
         self._hessian: Matrix | None = None

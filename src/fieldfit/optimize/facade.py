@@ -1,0 +1,158 @@
+"""`Optimizer(name).optimize(things, objective, constraints, ...)`: things in, better things out.
+
+The call is put together from parts that know nothing of each other: things become named parameters, terms an objective
+and constraints of them, these a `Problem`, which eliminates linear equalities; the name becomes an optimizer with the
+tolerances of the call; and the best point becomes things again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fieldfit.errors import SettingsError
+from fieldfit.execution import ExecutorChoice
+from fieldfit.optimize.names import PROXIMAL, find_method
+from fieldfit.optimize.options import read_options
+from fieldfit.optimize.posing import Posed, Task, started
+from fieldfit.optimize.result import ThingsResult, is_success
+from fieldfit.optimize.scales import AUTO, parameter_scales
+from fieldfit.optimize.values import violation
+from fieldfit.optimize.watching import Checkpoint, ProgressTable, Trail, read_checkpoint
+from fieldfit.problem import Observer, OptimizationResult
+from fieldfit.things import Things
+from fieldfit.typing import FilePath
+
+RESULTS, PROGRESS = 1, 2
+"""Values of `verbose` from which the report, and a line per iteration, are printed."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimizer of things, by name.
+
+    Args:
+        name: "lsq-exact", "fmin-exact", "fmin-dogleg", "fmin-subspace", "lsq-auglag", "fmin-auglag", "sgd",
+            "optax-<rule>", "scipy-<method>", any of those without constraints with "proximal-" before it, or one that
+            was registered; see `fieldfit.optimize.optimizer_names`.
+
+    Raises:
+        SettingsError: No optimizer is called so.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        find_method(self.name.removeprefix(PROXIMAL))
+
+    def optimize(  # noqa: PLR0913, mirrors the published signature
+        self,
+        things: Any,
+        objective: Any,
+        constraints: Any = (),
+        ftol: float | None = None,
+        xtol: float | None = None,
+        gtol: float | None = None,
+        ctol: float | None = None,
+        x_scale: Any = "auto",
+        verbose: int = 1,
+        maxiter: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        copy: bool = False,
+        *,
+        observers: Sequence[Observer] = (),
+        executor: ExecutorChoice = None,
+        checkpoint: FilePath | None = None,
+        resume: Any = None,
+    ) -> tuple[tuple[Any, ...], ThingsResult]:
+        """Vary things until terms are small and constraints hold.
+
+        Args:
+            things: One thing or several. Bounds of a thing's parameters hold at every evaluation, where the optimizer
+                takes bounds; elements with two equal bounds stay as they are.
+            objective: What should be small: a `Term`, several, a mapping from name to term, or objectives of the
+                library on parameters called "<thing>.<key>".
+            constraints: What must hold: terms, and constraints of the library or of SciPy. Linear equalities are
+                eliminated exactly, the others are left to optimizers that take them.
+            ftol: Stop when an iteration that agreed with its model lowered the cost by less than this fraction of it.
+                None: 1e-2, or 1e-6 for stochastic and augmented-Lagrangian methods.
+            xtol: Stop when a step is shorter than this fraction of the variables. None: 1e-6.
+            gtol: Stop when the gradient is this small, relative to the residuals and the size of the variables, so
+                that units do not matter. None: 1e-8.
+            ctol: Largest violation of a nonlinear constraint, in units of its normalization, that counts as none; one
+                of the others has to be met together with it. None: 1e-4.
+            x_scale: Sizes by which variables are measured: "auto", by derivatives, again at every accepted point; an
+                array of all elements in the order of `things`; "ess", exponential spectral scaling; or a list with one
+                entry per thing, each "auto", "ess" or a dictionary from key to array. The augmented Lagrangian and
+                trust regions scale by derivatives in any case, in units of these.
+            verbose: 0: print nothing. 1: a report at the end. 2: also a line per iteration.
+            maxiter: Most iterations. None: 100, or 500 for augmented-Lagrangian methods.
+            options: Those of the optimizer by its own names, and "ftol", "xtol", "gtol", "ctol" and "maxiter" again,
+                where None disables a test; "ess_alpha", "ess_order", "ess_min_value"; and the dictionaries
+                "linear_constraint_options", "perturb_options" and "solve_options". They are not changed.
+            copy: Whether the things stay as they are and new ones are returned. Otherwise the parameters are set on
+                those things whose `params_dict` can be set; of the others new ones are returned as well.
+            observers: Each is called with every `Step`; returning True ends the run.
+            executor: Where independent evaluations are made; see `AbstractOptimizer.optimize`.
+            checkpoint: File that every accepted point is written to.
+            resume: Where to start instead of the parameters that the things have: the result of an earlier call, or
+                the path of a checkpoint. Radius, scales and multipliers begin anew.
+
+        Returns:
+            The things, as many as were given and in their order; and the result.
+
+        Raises:
+            SettingsError: A name or an option is not known, or the optimizer cannot take the problem.
+            ConstraintError: Constraints cannot hold together, or a term is not linear although it is said to be.
+            EvaluationError: A term cannot be evaluated at the start; it is named.
+        """
+        method = find_method(self.name.removeprefix(PROXIMAL))
+        given = {"ftol": ftol, "xtol": xtol, "gtol": gtol, "ctol": ctol, "maxiter": maxiter}
+        told = read_options(method, options, given)
+        collected = Things.of(things)
+        parameters = collected.parameters(parameter_scales(x_scale, collected, told.spectral))
+        parameters = parameters if resume is None else started(parameters, _values_to_resume(resume))
+        task = Task.of(collected, parameters, (objective, constraints), told)
+        posed = self._posed(task, is_automatic=not method.rescales and isinstance(x_scale, str) and x_scale == AUTO)
+        trail = Trail()
+        watching = [trail, *observers]
+        watching += [Checkpoint(checkpoint)] if checkpoint is not None else []
+        watching += [ProgressTable(posed.problem)] if verbose >= PROGRESS else []
+        solver = method.build(told.tolerances, told.method)
+        fit = solver.optimize(posed.problem, observers=watching, executor=executor)
+        result = _result(self.name, posed, fit, trail, told.tolerances["ftol"])
+        if verbose >= RESULTS:
+            sys.stdout.write(result.report + "\n")
+        return collected.rebuilt(result.x) if copy else collected.updated(result.x), result
+
+    def _posed(self, task: Task, *, is_automatic: bool) -> Posed:
+        if self.name.startswith(PROXIMAL):
+            return task.posed_proximal(self.name, is_automatic=is_automatic)
+        return task.posed(is_automatic=is_automatic)
+
+
+def _result(name: str, posed: Posed, fit: OptimizationResult, trail: Trail, ftol: float | None) -> ThingsResult:
+    problem = posed.problem
+    return ThingsResult(
+        fit=fit,
+        method=name,
+        success=is_success(fit, ftol),
+        names=posed.task.parameters.names,
+        x=posed.full(fit.final_params, fit.state),
+        points=tuple(trail.ending(fit.final_params)),
+        posed=posed,
+        violation=violation(problem.conditions, problem.parameters, fit.final_params),
+    )
+
+
+def _values_to_resume(resume: Any) -> Mapping[str, Any]:
+    if isinstance(resume, ThingsResult):
+        return resume.values
+    if isinstance(resume, str | os.PathLike):
+        return read_checkpoint(resume)
+    raise SettingsError(
+        f"resume is a {type(resume).__name__}. Give the result of an earlier call, or the path of a checkpoint."
+    )
