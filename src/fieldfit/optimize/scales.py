@@ -1,4 +1,8 @@
-"""The sizes by which variables are measured: `x_scale` of a call as one scale per parameter."""
+"""The sizes by which variables are measured: `x_scale` of a call as one scale per parameter.
+
+"auto" leaves it to derivatives, in the optimizer or at the start; they are taken in units of the largest magnitude in
+each array.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +73,7 @@ def _of_thing(entry: Any, things: Things, place: int, spectral: SpectralScale) -
     if isinstance(entry, str):
         if entry not in (AUTO, ESS):
             raise SettingsError(unknown_name("x_scale", entry, [AUTO, ESS]))
-        return spectral.of_thing(things.things[place]) if entry == ESS else {}
+        return spectral.of_thing(things.things[place]) if entry == ESS else _sizes(own)
     if not isinstance(entry, Mapping):
         raise SettingsError(f'x_scale of {name!r} is {entry!r}. Give "auto", "ess", or a dictionary of arrays.')
     for key, scale in entry.items():
@@ -81,6 +85,13 @@ def _of_thing(entry: Any, things: Things, place: int, spectral: SpectralScale) -
                 "number, or an array of that shape."
             )
     return entry
+
+
+def _sizes(own: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the largest magnitude in each array for all its elements; arrays of zeros are left out."""
+    # One by one would measure a coefficient that an earlier run left at 1e-19 by that.
+    found = {key: float(np.max(np.abs(value), initial=0.0)) for key, value in own.items()}
+    return {key: np.full(own[key].shape, size) for key, size in found.items() if size > 0.0}
 
 
 def _numbers(x_scale: Any) -> np.ndarray:

@@ -170,6 +170,9 @@ class AugmentedProblem(AbstractVectorProblem):
     def values(self, x: Vector) -> Any:
         return self.outer.problem.values(x)
 
+    def describe(self, x: Vector) -> str:
+        return self.outer.problem.describe(x)
+
     def traced(self, x: Any) -> Any:
         """Refuse: an evaluation of the constrained problem is counted, so it cannot be part of a compiled program.
 

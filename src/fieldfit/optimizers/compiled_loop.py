@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from fieldfit.errors import SettingsError
 from fieldfit.objectives import AbstractObjective
 from fieldfit.optimizers import projected_damping, projected_search
 from fieldfit.optimizers.projected_damping import GAUSS_NEWTON
@@ -29,7 +30,7 @@ from fieldfit.optimizers.projected_search import BFGS, LBFGS, RUNNING, Box, Mode
 from fieldfit.parameters import ProjectedSpace, Space
 from fieldfit.parameters.space import traced_elements
 from fieldfit.precision import in_double_precision
-from fieldfit.problem import Subproblem, VectorProblem
+from fieldfit.problem import AbstractVectorProblem, Subproblem, VectorProblem
 
 
 class Method(NamedTuple):
@@ -81,15 +82,26 @@ class Window(NamedTuple):
         return self.elements(jnp.asarray(self.whole).at[self.free].set(x))
 
 
-def locate(problem: VectorProblem | Subproblem) -> tuple[AbstractObjective, Window]:
-    """Return the objective of a problem and how its variables become the parameters."""
+def locate(problem: AbstractVectorProblem) -> tuple[AbstractObjective, Window]:
+    """Return the objective of a problem and how its variables become the parameters.
+
+    Raises:
+        SettingsError: It is neither a problem nor a part of one, so nothing tells what to trace.
+    """
     if isinstance(problem, VectorProblem):
         return problem.objective, Window(_elements(problem.space))
-    free, whole = problem.free, problem.whole
-    inner = problem.problem
+    inner: AbstractVectorProblem = problem
+    whole, free = problem.x0, np.arange(problem.x0.size)
     while isinstance(inner, Subproblem):
-        free, whole, inner = inner.free[free], inner.embed(whole), inner.problem
-    return inner.objective, Window(_elements(inner.space), whole, free)
+        # The variables of the innermost part are those that are varied; whatever is outside stays where it starts.
+        whole = inner.whole if inner is problem else inner.embed(whole)
+        free, inner = inner.free[free], inner.problem
+    if isinstance(inner, VectorProblem):
+        return inner.objective, Window(_elements(inner.space), whole, free)
+    raise SettingsError(
+        f"{type(inner).__name__} cannot be traced by JAX. Use an optimizer that runs outside the graph, such as "
+        "LeastSquaresOptimizer or ScipyOptimizer."
+    )
 
 
 def _elements(space: Space) -> Callable[[Array], Array]:

@@ -18,7 +18,7 @@ import numpy as np
 from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Subproblem, Traits, VectorProblem
+from fieldfit.problem import AbstractOptimizer, AbstractVectorProblem, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
@@ -134,9 +134,7 @@ class EndPoint:
         return f"EndPoint(cost {self.cost:.6g} after {self.n_evaluations} evaluations: {self.message})"
 
 
-def solve_starts(
-    optimizer: JaxOptimizer, problem: VectorProblem | Subproblem, starts: Sequence[Vector]
-) -> list[EndPoint]:
+def solve_starts(optimizer: JaxOptimizer, problem: AbstractVectorProblem, starts: Sequence[Vector]) -> list[EndPoint]:
     """Run an optimizer from many starts in one compiled program.
 
     Each start makes the iterates that it would make alone, to rounding; one that fails does not disturb the others.
@@ -162,7 +160,7 @@ def solve_starts(
     ]
 
 
-def solve_start(optimizer: JaxOptimizer, problem: VectorProblem, start: Vector) -> EndPoint:
+def solve_start(optimizer: JaxOptimizer, problem: AbstractVectorProblem, start: Vector) -> EndPoint:
     """Run an optimizer from one start by the program that `JaxOptimizer.optimize` uses; see `solve_starts`."""
     program = _Program(optimizer, problem)
     state, records = _finished(program, program.begin(start), optimizer.maxiter)
@@ -336,10 +334,5 @@ class _Journal:
     def _evaluation(self, x: Vector, cost: float) -> Evaluation:
         if np.isfinite(cost):
             return Evaluation(float(cost), state=self._start.state)
-        whole, inner = x, self._problem.problem
-        while isinstance(inner, Subproblem):
-            whole, inner = inner.embed(whole), inner.problem
-        values, labels = inner.space.physical(whole), inner.space.parameters.labels
-        listing = ", ".join(f"{label} = {value:g}" for label, value in zip(labels, values, strict=True))
-        failure = f"the objective or its derivatives are not finite at {listing}"
+        failure = f"the objective or its derivatives are not finite at {self._problem.problem.describe(x)}"
         return Evaluation(np.nan, state=self._start.state, failure=failure)

@@ -146,10 +146,11 @@ def seeded(optimizer: AbstractOptimizer, seed: int, index: int) -> AbstractOptim
         seed: Of the whole.
         index: Of the start.
     """
-    if not optimizer.traits.is_stochastic or not any(entry.name == "seed" for entry in fields(optimizer)):
+    given: Any = optimizer
+    if not optimizer.traits.is_stochastic or all(entry.name != "seed" for entry in fields(given)):
         return optimizer
     own = np.random.SeedSequence([seed, index]).generate_state(1)[0]
-    return replace(optimizer, seed=int(own))
+    return replace(given, seed=int(own))
 
 
 def _in_order(optimizers: list[AbstractOptimizer], problem: Recorder, starts: Matrix, first: Evaluation) -> list[Run]:

@@ -75,6 +75,9 @@ class ViolationProblem(AbstractVectorProblem):
     def values(self, x: Vector) -> Any:
         return self.outer.problem.values(x)
 
+    def describe(self, x: Vector) -> str:
+        return self.outer.problem.describe(x)
+
     def traced(self, x: Any) -> Any:
         """Refuse: an evaluation of the constrained problem is recorded, so it cannot be part of a compiled program.
 

@@ -154,7 +154,7 @@ def independent_rows(space: ParameterSpace, matrix: Matrix) -> np.ndarray:
     if columns.size == 0 or not np.any(columns):
         return np.zeros(0, dtype=int)
     scaled = columns / np.where(lengths > 0.0, lengths, 1.0)[:, None]
-    factors: tuple[Matrix, ...] = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True)  # type: ignore[assignment]
+    factors: Any = scipy.linalg.qr(scaled.T, mode="economic", pivoting=True)
     _, triangle, order = factors
     diagonal = np.abs(np.diag(triangle))
     return np.sort(order[: np.count_nonzero(diagonal > DEPENDENT * diagonal[0])])

@@ -92,6 +92,10 @@ class AbstractVectorProblem(ABC):
         """Return the parameters at x in physical units, in the structure in which they were given."""
 
     @abstractmethod
+    def describe(self, x: Vector) -> str:
+        """Write the parameters at x, element by element, for messages."""
+
+    @abstractmethod
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x, inside a function that JAX compiles.
 

@@ -84,6 +84,9 @@ class Subproblem(AbstractVectorProblem):
     def values(self, x: Vector) -> Any:
         return self.problem.values(self.embed(x))
 
+    def describe(self, x: Vector) -> str:
+        return self.problem.describe(self.embed(x))
+
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x."""
         return self.problem.traced(self._traced_embed(x))

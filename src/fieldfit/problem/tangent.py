@@ -80,6 +80,9 @@ class TangentProblem(AbstractVectorProblem):
     def values(self, x: Vector) -> Any:
         return self.problem.values(self._point(x))
 
+    def describe(self, x: Vector) -> str:
+        return self.problem.describe(self._point(x))
+
     def traced(self, x: Any) -> Any:
         raise SettingsError(
             "The Lagrangian along directions is not traced by JAX. Use an optimizer that runs outside the graph."

@@ -129,6 +129,10 @@ class VectorProblem(AbstractVectorProblem):
     def values(self, x: Vector) -> Any:
         return self.space.parameters.tree(self.space.physical(x))
 
+    def describe(self, x: Vector) -> str:
+        pairs = zip(self.space.parameters.labels, self.space.physical(x), strict=True)
+        return ", ".join(f"{label} = {value:g}" for label, value in pairs)
+
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x, inside a function that JAX compiles.
 
@@ -173,12 +177,8 @@ class VectorProblem(AbstractVectorProblem):
         return (ahead - behind) / taken
 
     def _describe_not_finite(self, x: Vector, found: Evaluation) -> str:
-        values = ", ".join(
-            f"{label} = {value:g}"
-            for label, value in zip(self.space.parameters.labels, self.space.physical(x), strict=True)
-        )
         where = "the objective"
         if found.residuals is not None:
             bad = ~np.isfinite(found.residuals)
             where = ", ".join(name for name, part in self.objective.term_slices().items() if np.any(bad[part])) or where
-        return f"{where} is not finite at {values}"
+        return f"{where} is not finite at {self.describe(x)}"

@@ -91,7 +91,7 @@ class InnerCoordinates:
 
         Raises:
             ConstraintError: They determine outer parameters, or all of the inner ones.
-            ParameterError: An inner parameter is transformed, or tied to one that is not inner.
+            ParameterError: An inner parameter is transformed, or all are fixed.
         """
         space = _own_space(names, parameters)
         elements = np.concatenate([parameters.elements(name) for name in names])
@@ -118,14 +118,7 @@ class InnerCoordinates:
 
 
 def _own_space(names: Sequence[str], parameters: Parameters) -> ParameterSpace:
-    own = set(names)
-    for follower, tie in parameters.ties.items():
-        if (follower in own) != (tie.leader in own):
-            raise ParameterError(
-                f"Parameter {follower!r} is tied to {tie.leader!r}, but only one of them is solved for in this "
-                "equality. Give a row of `linear` that says the same, or take back the tie."
-            )
-    ties = {follower: tie for follower, tie in parameters.ties.items() if follower in own}
+    ties = {follower: tie for follower, tie in parameters.ties.items() if follower in names}
     space = Parameters([parameters[name] for name in names], ties).space
     if not space.is_affine:
         transformed = ", ".join(entry.name for entry in space.parameters if entry.transform is not None)

@@ -162,10 +162,11 @@ def predict(problem: InnerProblem, y: Vector, last: InnerSolution, options: Inne
     dy = y - last.outer
     dz = last.sensitivity @ dy
     length = float(np.linalg.norm(dz))
-    radius = options.trust_radius * problem.coordinates.size(last.variables, last.outer)
-    part = min(1.0, radius / length) if length > 0.0 else 1.0
+    size = problem.coordinates.size(last.variables, last.outer)
+    part = min(1.0, options.trust_radius * size / length) if length > 0.0 else 1.0
     dz, dy = part * dz, part * dy
-    if options.order == 1:
+    # The second order is below the tolerance where the square of the first one is.
+    if options.order == 1 or length**2 <= options.tolerance * size**2:
         return last.variables + dz, 0
     try:
         found = problem.residuals(last.variables + dz, last.outer + dy, last.state)

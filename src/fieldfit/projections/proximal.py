@@ -211,7 +211,7 @@ class ProximalObjective(AbstractObjective):
         """Set what depends on starts, fixed marks and ties."""
         self._whole, self._outer = whole, outer
         places = np.concatenate([whole.elements(name) for name in outer.names])
-        self._varying = np.flatnonzero(outer.space.multiplier != 0.0)
+        self._varying = _varying(outer)
         coordinates = {
             label: InnerCoordinates.of(
                 [name for name, own in self._solved_by.items() if own == label],
@@ -288,6 +288,12 @@ def _solved_by(
     idle = sorted(set(equalities) - set(found.values()))
     if idle:
         raise ParameterError(f"The equality {idle[0]!r} decides no inner parameter. Name one in `inner`.")
+    for follower, tie in whole.ties.items():
+        if found.get(follower) != found.get(tie.leader):
+            raise ParameterError(
+                f"Parameter {follower!r} is tied to {tie.leader!r}, but they are not solved for in the same equality. "
+                "Take back the tie; a row of `linear` can say the same of an inner parameter."
+            )
     if len(found) == len(whole):
         raise ParameterError("All parameters are inner ones, so nothing is left to vary. Leave some out of `inner`.")
     return found
@@ -296,6 +302,14 @@ def _solved_by(
 def _outer(whole: Parameters, solved_by: Mapping[str, str]) -> Parameters:
     ties = {name: tie for name, tie in whole.ties.items() if name not in solved_by}
     return Parameters([entry for entry in whole if entry.name not in solved_by], ties)
+
+
+def _varying(parameters: Parameters) -> np.ndarray:
+    """Return the elements that vary, by themselves or with their leader, by index."""
+    varies = parameters.split(parameters.is_free)
+    for follower, tie in parameters.ties.items():
+        varies[follower] = varies[tie.leader]
+    return np.flatnonzero(np.concatenate([part.ravel() for part in varies.values()]))
 
 
 def _by_equality(

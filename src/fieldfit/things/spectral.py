@@ -5,8 +5,8 @@ Coefficients of smooth functions fall exponentially with their mode numbers, so 
 
     scale = max(exp(-alpha |(l, m, n)|_q) / exp(-alpha), smallest)
 
-with |.|_q the 1-norm, the 2-norm or the largest; modes of norm 1 have the scale 1. What is no mode, such as a profile
-or a flux, has the scale 1.
+with |.|_q the 1-norm, the 2-norm or the largest; modes of norm 1 have the scale 1. What is no mode
+has the scale 1.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class SpectralScale:
         SettingsError: One of them cannot be.
     """
 
-    alpha: float = 1.2
-    order: float = np.inf
-    smallest: float = 1e-7
+    alpha: float | int = 1.2
+    order: float | int = np.inf
+    smallest: float | int = 1e-7
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0.0 and np.isfinite(self.alpha)):

@@ -53,8 +53,8 @@ class Term:
         unit: Of what the function returns, for reports.
         is_linear: As a constraint: whether it is linear (affine) in the parameters, so that it is eliminated exactly.
             It is checked.
-        solves_for: As a constraint of a "proximal-" optimizer: keys of the parameters that it determines, such as
-            "R_lm", or full names, "eq.R_lm".
+        solves_for: As a constraint of a "proximal-" optimizer: keys of the parameters that it determines,
+            "height", or their full names, "curve.height".
         derivatives: "jax", "differences", or a function that takes the dictionary of all named parameters of its things
             and returns the Jacobian.
 

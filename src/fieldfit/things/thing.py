@@ -1,6 +1,6 @@
 """What a thing is: an object that owns named arrays and can be rebuilt with new ones.
 
-A thing is a curve, a network of springs, a plasma equilibrium: whatever it is, optimization needs two members of it and
+A thing is a curve, a network of springs, a mirror: whatever it is, optimization needs two members of it and
 takes three more where they are there. No base class is asked for.
 
     params_dict             name to array, what may be varied
