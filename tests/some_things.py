@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -55,6 +56,9 @@ def values_of(key="x"):
     return lambda p: jnp.asarray(p[key])
 
 
-def rosenbrock(**goal) -> Term:
+@functools.cache
+def rosenbrock(target=None) -> Term:
     """Return the residuals of Rosenbrock's valley, which are zero at (1, 1)."""
-    return Term(lambda p: jnp.stack([10.0 * (p["x"][1] - p["x"][0] ** 2), 1.0 - p["x"][0]]), name="valley", **goal)
+    return Term(
+        lambda p: jnp.stack([10.0 * (p["x"][1] - p["x"][0] ** 2), 1.0 - p["x"][0]]), name="valley", target=target
+    )

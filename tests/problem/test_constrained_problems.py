@@ -26,6 +26,7 @@ from fieldfit import (
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import AbstractObjective, ObjectiveTraits
 from fieldfit.objectives.objective import evaluation_from_residuals
+from fieldfit.optimizers.fallback import FallbackOptimizer, Stage
 from fieldfit.problem import judge_constrained
 
 ANY = np.full(2, 3.0)
@@ -155,7 +156,10 @@ def test_a_start_at_the_solution_is_a_success(offset):
 
 def test_constraints_that_contradict_each_other_away_from_the_linear_ones_are_named():
     rules = [disc(), NonlinearInequality(lambda p: p["x"][0] * p["x"][1], lower=4.0, name="hyperbola")]
-    result = fit(Problem(lambda p: p["x"] @ p["x"], {"x": [1.0, 2.0]}, constraints=rules))
+    stages = (Stage(ScipyOptimizer("SLSQP", maxiter=20)),)
+    result = FallbackOptimizer(stages).optimize(
+        Problem(lambda p: p["x"] @ p["x"], {"x": [1.0, 2.0]}, constraints=rules)
+    )
     assert not result.success
     assert "disc" in result.verdict.reason
     assert "hyperbola" in result.verdict.reason

@@ -14,7 +14,8 @@ MODES = [(0, 0, 0), (1, 0, 0), (2, -1, 0), (3, 2, 1)]
 
 
 @pytest.mark.parametrize(
-    ("order", "norms"), [(1, [0.0, 1.0, 3.0, 6.0]), (2, [0.0, 1.0, 5.0**0.5, 14.0**0.5]), (np.inf, [0.0, 1.0, 2.0, 3.0])]
+    ("order", "norms"),
+    [(1, [0.0, 1.0, 3.0, 6.0]), (2, [0.0, 1.0, 5.0**0.5, 14.0**0.5]), (np.inf, [0.0, 1.0, 2.0, 3.0])],
 )
 def test_scales_fall_exponentially_with_the_norm_of_the_mode(order, norms) -> None:
     expected = np.exp(-0.7 * np.array(norms)) / np.exp(-0.7)

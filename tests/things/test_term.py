@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fieldfit
-from some_things import Polynomial, curve_values, plain, rosenbrock, values_of
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.things import Term, Things, bind_objective
+from some_things import Polynomial, curve_values, plain, rosenbrock, values_of
 
 T = np.linspace(-1.0, 1.0, 9)
 
@@ -75,7 +75,7 @@ def test_a_rebuilt_thing_of_the_same_name_stands_for_the_one_in_the_term() -> No
 def test_a_thing_that_is_not_varied_is_an_error() -> None:
     with pytest.raises(SettingsError, match="not among the things"):
         Term(values_of(), plain(x=1.0)).bind(Things.of(plain(x=1.0)))
-    with pytest.raises(SettingsError, match="No thing is called 'uper'. Did you mean 'upper'?"):
+    with pytest.raises(SettingsError, match="Did you mean 'upper'"):
         Term(values_of(), "uper").bind(Things.of(Polynomial([1.0], name="upper")))
 
 
@@ -83,7 +83,7 @@ def test_a_sum_has_the_parameters_in_the_order_of_the_things() -> None:
     one, two = plain(x=[1.0]), plain(x=[2.0])
     things = Things.of([one, two])
     terms = [Term(values_of(), two, name="b"), Term(values_of(), one, target=5.0, name="a")]
-    objective = bind_objective(terms, things, things.parameters())
+    objective = bind_objective(terms, things, things.parameters)
     assert objective.parameters.names == ("thing0.x", "thing1.x")
     assert objective.term_slices() == {"b": slice(0, 1), "a": slice(1, 2)}
     found = objective.evaluate(np.array([1.0, 2.0]), objective.initial_state(), derivatives=True)
@@ -94,7 +94,7 @@ def test_a_sum_has_the_parameters_in_the_order_of_the_things() -> None:
 def test_terms_of_one_name_are_numbered_apart() -> None:
     thing = plain(x=[1.0])
     things = Things.of(thing)
-    objective = bind_objective([Term(lambda p: p["x"]), Term(lambda p: p["x"])], things, things.parameters())
+    objective = bind_objective([Term(lambda p: p["x"]), Term(lambda p: p["x"])], things, things.parameters)
     assert list(objective.term_slices()) == ["term (1)", "term (2)"]
 
 
@@ -122,11 +122,12 @@ def test_what_was_compiled_for_things_serves_those_of_the_same_shapes() -> None:
         return p["x"] ** 2
 
     term = Term(traced)
+    counts = []
     for start in (1.0, 2.0, 3.0):
         objective = term.bind(Things.of(plain(x=[start])))
         objective.evaluate(np.array([start]), None, derivatives=True)
-        n_calls = len(calls) if start == 1.0 else n_calls
-    assert len(calls) == n_calls
+        counts.append(len(calls))
+    assert counts[0] == counts[1] == counts[2]
 
 
 def test_functions_that_cannot_be_traced_are_differenced() -> None:
@@ -154,4 +155,4 @@ def test_a_loss_of_several_things_is_differentiated_with_respect_to_all() -> Non
 
 
 def test_a_term_says_what_it_is() -> None:
-    assert repr(rosenbrock(target=2.0)) == "Term(valley = 2.0)"
+    assert repr(rosenbrock(2.0)) == "Term(valley = 2.0)"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
-from some_things import Polynomial, Settable, plain
 from fieldfit.errors import ParameterError, SettingsError
 from fieldfit.things import Thing, Things, dim_x, dimensions, pack, unpack, x_idx
+from some_things import Polynomial, Settable, plain
 
 SHAPES = st.dictionaries(st.sampled_from("abcde"), arrays.array_shapes(min_dims=0, max_dims=3, max_side=3), min_size=1)
 
@@ -39,7 +39,7 @@ def test_two_members_make_a_thing() -> None:
 
 def test_parameters_are_called_by_thing_and_key() -> None:
     things = Things.of([Polynomial([1.0, 2.0], name="upper"), plain(x=0.0)])
-    assert things.parameters().names == ("upper.coefficients", "upper.scale", "thing1.x")
+    assert things.parameters.names == ("upper.coefficients", "upper.scale", "thing1.x")
 
 
 def test_things_of_one_name_are_numbered_apart() -> None:
@@ -59,21 +59,21 @@ def test_a_thing_given_twice_is_refused() -> None:
 
 
 def test_bounds_of_a_thing_bound_its_parameters() -> None:
-    entry = Things.of(Polynomial([1.0, 2.0], bounds={"coefficients": (0.0, None)})).parameters()["thing0.coefficients"]
+    entry = Things.of(Polynomial([1.0, 2.0], bounds={"coefficients": (0.0, None)})).parameters["thing0.coefficients"]
     assert_array_equal(entry.lower, [0.0, 0.0])
     assert np.all(np.isinf(entry.upper))
 
 
 def test_elements_with_equal_bounds_stay_as_they_are() -> None:
     bounds = {"coefficients": ([1.0, 0.0], [1.0, 5.0])}
-    entry = Things.of(Polynomial([1.0, 2.0], bounds=bounds)).parameters()["thing0.coefficients"]
+    entry = Things.of(Polynomial([1.0, 2.0], bounds=bounds)).parameters["thing0.coefficients"]
     assert_array_equal(entry.fixed, [True, False])
 
 
 @pytest.mark.parametrize("bounds", [{"colour": (0.0, 1.0)}, {"scale": 3.0}, {"scale": (2.0, 3.0)}])
 def test_bounds_that_fit_no_parameter_are_refused(bounds) -> None:
     with pytest.raises(ParameterError):
-        Things.of(Polynomial([1.0], bounds=bounds)).parameters()
+        Things.of(Polynomial([1.0], bounds=bounds)).scaled({})
 
 
 def test_rebuilt_things_leave_the_given_ones_alone() -> None:

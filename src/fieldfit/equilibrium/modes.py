@@ -15,7 +15,7 @@ from jaxtyping import Int
 from fieldfit.errors import SettingsError
 from fieldfit.typing import Vector
 
-Modes = Int[np.ndarray, "modes 3"]
+Modes = Int[np.ndarray, "_ 3"]
 """One row (l, m, n) per mode."""
 
 

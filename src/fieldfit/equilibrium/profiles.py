@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int
 
 from fieldfit.errors import SettingsError
 from fieldfit.typing import Matrix, Vector
@@ -30,7 +31,7 @@ class PowerSeries:
     """
 
     coefficients: Vector | Sequence[float]
-    powers: tuple[int, ...] | Sequence[int] | None = None
+    powers: Sequence[int] | Int[np.ndarray, " _"] | None = None
 
     def __post_init__(self) -> None:
         coefficients = np.atleast_1d(np.array(self.coefficients, dtype=float))
@@ -49,7 +50,7 @@ class PowerSeries:
 
     @property
     def _powers(self) -> tuple[int, ...]:
-        return tuple(self.powers or ())
+        return () if self.powers is None else tuple(self.powers)
 
     def __call__(self, rho: Vector | Sequence[float] | float, *, derivative: int = 0) -> Vector:
         """Return the profile or a derivative in rho, shape (nodes,).

@@ -20,8 +20,8 @@ from fieldfit.equilibrium.profiles import PowerSeries
 from fieldfit.equilibrium.zernike import zernike_radial
 from fieldfit.typing import Matrix, Vector
 
-Table: TypeAlias = Float[np.ndarray, "nodes quantities elements"]
-"""Values at nodes per element of a parameter array."""
+Table: TypeAlias = Float[np.ndarray, "_ _ _"]
+"""Values at nodes per element of a parameter array, shape (nodes, quantities, elements)."""
 
 DERIVATIVES = {"": (0, 0), "_r": (1, 0), "_t": (0, 1), "_rr": (2, 0), "_rt": (1, 1), "_tt": (0, 2)}
 """Suffix to orders of the derivatives in rho and theta."""

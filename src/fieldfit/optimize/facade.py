@@ -41,6 +41,19 @@ class Optimizer:
 
     Raises:
         SettingsError: No optimizer is called so.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from types import SimpleNamespace
+        >>> from fieldfit.optimize import Optimizer
+        >>> from fieldfit.things import Term
+        >>> def make(values):
+        ...     return SimpleNamespace(params_dict=values, with_params=make)
+        >>> circle = Term(lambda p: jnp.sum(p["x"] ** 2), target=1.0, name="circle")
+        >>> near = Term(lambda p: p["x"], target=[3.0, 4.0], name="near")
+        >>> (point,), result = Optimizer("lsq-auglag").optimize(make({"x": [1.0, 0.0]}), near, circle, verbose=0)
+        >>> point.params_dict["x"].round(6).tolist(), result.success
+        ([0.6, 0.8], True)
     """
 
     name: str
@@ -113,7 +126,7 @@ class Optimizer:
         given = {"ftol": ftol, "xtol": xtol, "gtol": gtol, "ctol": ctol, "maxiter": maxiter}
         told = read_options(method, options, given)
         collected = Things.of(things)
-        parameters = collected.parameters(parameter_scales(x_scale, collected, told.spectral))
+        parameters = collected.scaled(parameter_scales(x_scale, collected, told.spectral))
         parameters = parameters if resume is None else started(parameters, _values_to_resume(resume))
         task = Task.of(collected, parameters, (objective, constraints), told)
         posed = self._posed(task, is_automatic=not method.rescales and isinstance(x_scale, str) and x_scale == AUTO)

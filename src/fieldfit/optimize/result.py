@@ -144,7 +144,7 @@ class ThingsResult:
         ]
         if not self.objective_values:
             return "\n".join(lines)
-        rows = [("", "", "before", "after", "unit", "normalized", "after")]
+        rows = [("", "", "before", "after", "unit", "normalized before", "after")]
         rows += [row for entry in self.objective_values.values() for row in _rows(entry)]
         return "\n".join([*lines, *(f"  {line}" for line in write_table(rows).splitlines())])
 

@@ -66,7 +66,7 @@ class FallbackOptimizer(AbstractOptimizer):
         >>> import fieldfit
         >>> from fieldfit.optimizers.fallback import FallbackOptimizer
         >>> circle = fieldfit.NonlinearEquality(lambda p: p["x"] ** 2 + p["y"] ** 2, 1.0, name="circle")
-        >>> problem = fieldfit.Problem(lambda p: p["x"] + p["y"], {"x": 1.0, "y": 1.0}, constraints=[circle])
+        >>> problem = fieldfit.Problem(lambda p: p["x"] + p["y"], {"x": 1.0, "y": 0.0}, constraints=[circle])
         >>> round(float(FallbackOptimizer().optimize(problem).fun), 6)
         -1.414214
     """

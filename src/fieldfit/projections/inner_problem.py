@@ -16,8 +16,17 @@ from fieldfit.projections.inner_coordinates import AffineMap, InnerCoordinates
 from fieldfit.projections.linearization import Linearization
 from fieldfit.typing import Matrix, Vector
 
-DIFFERENCE_STEP = 1.5e-8
-"""Step of differences of Jacobians, relative to the length of the inner variables: the root of the rounding error."""
+DIFFERENCE_STEP = float(np.finfo(float).eps) ** (1.0 / 3.0)
+"""Step of central differences of Jacobians, relative to the length of the inner variables."""
+
+MOST_DIFFERENCED = 64
+"""Inner variables up to which differences of Jacobians cost less than a program of second derivatives.
+
+Compiling one takes seconds for a model of some size, hundreds of Jacobians or more.
+"""
+
+PRICE_OF_TRACED = 10
+"""Evaluations that take as long as a compiled program of second derivatives does, roughly."""
 
 
 class Linearized(NamedTuple):
@@ -25,6 +34,13 @@ class Linearized(NamedTuple):
 
     model: Linearization
     state: Any
+
+
+class SecondDerivatives(NamedTuple):
+    """S_zz, shape (nz, nz), and S_zy, shape (nz, ny)."""
+
+    inner: Matrix
+    mixed: Matrix
 
 
 class InnerProblem:
@@ -36,6 +52,7 @@ class InnerProblem:
         coordinates: The inner variables.
         elements: The equality's parameters as a function of z and y.
         varying: Which outer elements vary, by index; derivatives with respect to the others are zero.
+        second_derivatives: "auto", "jax" or "differences"; see `InnerOptions`.
     """
 
     def __init__(
@@ -45,19 +62,16 @@ class InnerProblem:
         coordinates: InnerCoordinates,
         elements: AffineMap,
         varying: np.ndarray,
+        *,
+        second_derivatives: str = "auto",
     ) -> None:
         self.name, self.equality, self.coordinates = name, equality, coordinates
         self._elements, self._varying = elements, varying
-
-    @property
-    def can_be_traced(self) -> bool:
-        """Whether second derivatives come from JAX."""
-        return self.equality.traits.is_traceable
-
-    @property
-    def n_curvature_evaluations(self) -> int:
-        """Evaluations of the equality that second derivatives take."""
-        return 0 if self.can_be_traced else 1 + self._elements.inner.shape[1]
+        n_variables, is_traceable = elements.inner.shape[1], equality.traits.is_traceable
+        is_worth_it = second_derivatives == "jax" or n_variables > MOST_DIFFERENCED
+        self._uses_jax = is_traceable and is_worth_it and second_derivatives != "differences"
+        self.n_curvature_evaluations = 0 if self._uses_jax else 2 * n_variables
+        self.price_of_curvature = PRICE_OF_TRACED if self._uses_jax else self.n_curvature_evaluations
 
     def residuals(self, z: Vector, y: Vector, state: Any) -> Vector:
         """Return F, shape (m,).
@@ -85,28 +99,25 @@ class InnerProblem:
         along_inner, along_outer = self._chained(found.jacobian, found.columns)
         return Linearized(Linearization.of(found.residuals, along_inner, along_outer), found.state)
 
-    def with_curvature(self, model: Linearization, z: Vector, y: Vector, state: Any) -> Linearization:
-        """Return the factorized derivatives with what second derivatives add.
+    def second_derivatives(self, residuals: Vector, z: Vector, y: Vector, state: Any) -> SecondDerivatives:
+        """Return S = sum_i F_i F_i'' with F_i held.
 
         Raises:
             EvaluationError: Differences of Jacobians cannot be taken there.
         """
-        rows = self._traced_rows if self.can_be_traced else self._differenced_rows
-        return model.with_curvature(*rows(model.residuals, z, y, state))
-
-    def _traced_rows(self, residuals: Vector, z: Vector, y: Vector, state: Any) -> tuple[Matrix, Matrix]:
-        """Return S_zz and S_zy."""
-        found = self._products(self._elements.at(z, y), residuals, self._elements.inner.T)
-        return self._chained(found, None)
-
-    def _differenced_rows(self, residuals: Vector, z: Vector, y: Vector, state: Any) -> tuple[Matrix, Matrix]:
-        """Return S_zz and S_zy from differences of the gradient F_v^T F with F held."""
-        here, columns = self._weighted(residuals, z, y, state)
+        if self._uses_jax:
+            rows = self._products(self._elements.at(z, y), residuals, self._elements.inner.T)
+            return SecondDerivatives(*self._chained(rows, None))
         step = DIFFERENCE_STEP * self.coordinates.size(z, y)
-        moved = [self._weighted(residuals, z + step * along, y, state)[0] for along in np.eye(z.size)]
-        return self._chained((np.stack(moved) - here) / step, columns)
+        ends = [
+            [self._weighted(residuals, z + sign * step * along, y, state) for sign in (1.0, -1.0)]
+            for along in np.eye(z.size)
+        ]
+        rows = np.stack([(ahead[0] - behind[0]) / (2.0 * step) for ahead, behind in ends])
+        return SecondDerivatives(*self._chained(rows, ends[0][0][1]))
 
     def _weighted(self, residuals: Vector, z: Vector, y: Vector, state: Any) -> tuple[Vector, np.ndarray | None]:
+        """Return the gradient of residuals @ F with respect to the elements, and which these are."""
         found = self.equality.evaluate(self._elements.at(z, y), state, derivatives=True)
         if found.jacobian is None or found.failure or not found.is_finite:
             raise EvaluationError(f"{self.name}: {found.failure or 'no second derivative can be taken'}")

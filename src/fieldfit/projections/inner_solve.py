@@ -11,10 +11,10 @@ length of the inner variables, with dy in proportion (z_2 then belongs to a poin
 that is longer than the first is dropped: such a series says nothing.
 
 Solve. Steps of Gauss and Newton within a radius (`Linearization`). Where an equality cannot be met, these converge
-linearly only; as soon as they turn out to be slow, second derivatives make Newton's steps of them. The solve ends where
-the next whole step p is below the tolerance, relative to the inner variables; p is then taken without a further
-evaluation, for its error is that of the square of its length, and F_z of the last point stands for that of the
-solution.
+linearly only. Second derivatives make Newton's steps of them; those of the last solution are used until they are of no
+help, and computed anew where the steps still to come at the present rate would cost more. The solve ends where the next
+whole step p is below the tolerance, relative to the inner variables; p is then taken without a further evaluation, for
+its error is of the order of the square of its length, and F_z of the last point stands for that of the solution.
 
 References:
     Conlin, Dudt, Panici, Kolemen (2023), The DESC stellarator code suite. Part 2. Perturbation and continuation
@@ -24,14 +24,16 @@ References:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fieldfit.errors import EvaluationError, SettingsError
-from fieldfit.projections.inner_problem import InnerProblem, Linearized
+from fieldfit.projections.inner_problem import InnerProblem, Linearized, SecondDerivatives
 from fieldfit.projections.linearization import Linearization
+from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
 EPS = float(np.finfo(float).eps)
@@ -39,11 +41,10 @@ EPS = float(np.finfo(float).eps)
 ROUNDING = 10.0 * EPS
 """Rounding error of a sum of residuals, relative to its terms."""
 
-SLOW = 0.1
-"""A step that is longer than this fraction of the one before converges slowly."""
-
 NEARBY = 0.1
-"""Length of a step, relative to the inner variables, below which second derivatives are worth their price."""
+"""Length of a step, relative to the inner variables, below which its rate of convergence says something."""
+
+SECOND_DERIVATIVES = ("auto", "jax", "differences", "none")
 
 REJECTED, SHRINK, GROW = 1e-4, 0.25, 0.75
 """Ratios of actual to predicted reduction between which a step is rejected, the radius shrinks, stays, grows."""
@@ -57,32 +58,33 @@ class InnerOptions:
         order: Of the perturbation from the last solution: 1 or 2.
         trust_radius: Longest first-order perturbation, relative to the length of the inner variables.
         tolerance: Length of the last step, relative to the length of the inner variables.
-        max_evaluations: Of one inner solve.
-        curvature: Whether second derivatives of equalities that cannot be met are used: from JAX, otherwise from
-            differences, one Jacobian per inner variable. Without them such solutions are the same, but derivatives of
-            the outer objective have an error in proportion to the distance.
+        max_steps: Of one inner solve.
+        second_derivatives: Of equalities that cannot be met: "jax", exact, with a program that takes seconds to
+            compile; "differences", two Jacobians per inner variable and outer derivative; "auto", differences up to
+            `MOST_DIFFERENCED` inner variables; "none": solutions are the same, but derivatives of the outer objective
+            have an error in proportion to the distance. An equality that JAX cannot trace has differences or none.
 
     Raises:
         SettingsError: An option has a value it cannot have.
     """
 
-    order: int = 2
+    order: int = 1
     trust_radius: float = 0.1
     tolerance: float = 1e-10
-    max_evaluations: int = 200
-    curvature: bool = True
+    max_steps: int = 100
+    second_derivatives: str = "auto"
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
             raise SettingsError(f"The order of the perturbation is {self.order}, but only 1 and 2 are known.")
+        if self.second_derivatives not in SECOND_DERIVATIVES:
+            raise SettingsError(unknown_name("kind of second derivatives", self.second_derivatives, SECOND_DERIVATIVES))
         for name in ("trust_radius", "tolerance"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0.0):
                 raise SettingsError(f"The option {name} of inner solves is {value}. Give a positive number.")
-        if self.max_evaluations < 1:
-            raise SettingsError(
-                f"An inner solve of {self.max_evaluations} evaluations cannot find anything. Give a positive number."
-            )
+        if self.max_steps < 1:
+            raise SettingsError(f"An inner solve of {self.max_steps} steps moves nothing. Give a positive number.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ class InnerSolution:
         state: Of the equality.
         model: Factorized derivatives at the solution; None before the first solve.
         sensitivity: dz/dy, shape (nz, ny); None before the first solve.
+        second: Second derivatives, the last that were computed; None if none were needed.
         is_complete: Whether the sensitivity is exact, second derivatives included where they matter.
         n_evaluations: Of the equality, in the solve that found it.
     """
@@ -104,6 +107,7 @@ class InnerSolution:
     state: Any
     model: Linearization | None = None
     sensitivity: Matrix | None = None
+    second: SecondDerivatives | None = None
     is_complete: bool = False
     n_evaluations: int = 0
 
@@ -125,12 +129,16 @@ class _Iterate:
         z: Where it is.
         at: The equality there.
         size: Length of the inner variables.
+        second: Second derivatives, of this point or one before; None if none were needed.
+        is_sharp: Whether they are of this point.
         last_length: Length of the whole step that led here; infinite if it was cut.
     """
 
     z: Vector
     at: Linearized
     size: float
+    second: SecondDerivatives | None = None
+    is_sharp: bool = False
     last_length: float = np.inf
 
 
@@ -182,13 +190,24 @@ def predict(problem: InnerProblem, y: Vector, last: InnerSolution, options: Inne
 def _start(problem: InnerProblem, y: Vector, last: InnerSolution, options: InnerOptions) -> tuple[_Iterate, int]:
     """Return the point that a solve begins at: the predicted one, or the last solution if that cannot be evaluated."""
     z, n_before = predict(problem, y, last, options)
-    size = problem.coordinates.size(z, y)
     try:
-        return _Iterate(z, problem.linearized(z, y, last.state), size), n_before + 1
+        return _iterate(problem, z, y, last.state, last.second), n_before + 1
     except EvaluationError:
         if last.model is None:
             raise
-    return _Iterate(last.variables, problem.linearized(last.variables, y, last.state), size), n_before + 2
+    return _iterate(problem, last.variables, y, last.state, last.second), n_before + 2
+
+
+def _iterate(problem: InnerProblem, z: Vector, y: Vector, state: Any, second: SecondDerivatives | None) -> _Iterate:
+    """Return a point, with second derivatives that were computed before.
+
+    Raises:
+        EvaluationError: The equality cannot be evaluated there.
+    """
+    at = problem.linearized(z, y, state)
+    if second is not None and not at.model.can_be_met:
+        at = at._replace(model=at.model.with_curvature(*second))
+    return _Iterate(z, at, problem.coordinates.size(z, y), second)
 
 
 def _iterated(
@@ -196,50 +215,42 @@ def _iterated(
 ) -> InnerSolution:
     """Return the solution that steps from a point lead to."""
     radius = here.size
-    while not _is_solved(here, options):
-        if n_evaluations >= options.max_evaluations:
-            raise EvaluationError(_unsolved(problem, here, f"after {n_evaluations} evaluations"))
+    for _ in range(options.max_steps):
+        if _is_solved(here, options):
+            return _finished(here, y, options, n_evaluations)
         step, predicted = here.at.model.step(radius)
         length = float(np.linalg.norm(step))
         if length <= EPS * here.size:
             raise EvaluationError(_unsolved(problem, here, "where no step makes the residuals smaller"))
         trial, ratio = _tried(problem, y, here, step, predicted)
         n_evaluations += 1
-        if ratio < SHRINK:
-            radius = 0.25 * length
-        elif ratio > GROW:
-            radius = max(radius, 2.0 * length)
-        if trial is not None and ratio > REJECTED:
-            here = _sharpened(problem, y, trial, options)
-    return _finished(here, y, options, n_evaluations)
-
-
-def _finished(here: _Iterate, y: Vector, options: InnerOptions, n_evaluations: int) -> InnerSolution:
-    """Return the solution that the last whole step leads to."""
-    model = here.at.model
-    # Where rounding ended the solve, that step is made of rounding.
-    z = here.z + model.newton_step if _length(model) <= options.tolerance * here.size else here.z
-    found = InnerSolution(z, y, here.at.state, model, model.sensitivity(), n_evaluations=n_evaluations)
-    is_met = model.can_be_met or found.distance <= _rounding(here)
-    return replace(found, is_complete=is_met or model.curvature is not None or not options.curvature)
+        if trial is None or ratio <= REJECTED:
+            is_misled = here.second is not None and not here.is_sharp
+            here, radius = (_blunted(here), radius) if is_misled else (here, 0.25 * length)
+            continue
+        radius = 0.25 * length if ratio < SHRINK else max(radius, 2.0 * length) if ratio > GROW else radius
+        here = trial
+        if _is_worth_sharpening(problem, here, options):
+            here = _sharpened(problem, y, here)
+            n_evaluations += problem.n_curvature_evaluations
+    raise EvaluationError(_unsolved(problem, here, f"after {options.max_steps} steps"))
 
 
 def _tried(
     problem: InnerProblem, y: Vector, here: _Iterate, step: Vector, predicted: float
 ) -> tuple[_Iterate | None, float]:
     """Return the point a step leads to and the ratio of actual to predicted reduction."""
-    z = here.z + step
+    model = here.at.model
     try:
-        at = problem.linearized(z, y, here.at.state)
+        trial = _iterate(problem, here.z + step, y, here.at.state, here.second)
     except EvaluationError:
         return None, -np.inf
-    length = float(np.linalg.norm(step))
-    is_whole = np.isclose(length, _length(here.at.model))
-    trial = _Iterate(z, at, problem.coordinates.size(z, y), length if is_whole else np.inf)
-    # Where rounding hides the reduction, the step is right as it is.
-    if predicted <= ROUNDING * here.at.model.cost:
-        return trial, 0.5
-    return trial, (here.at.model.cost - at.model.cost) / predicted
+    length = _length(model)
+    trial = replace(trial, last_length=length if np.isclose(float(np.linalg.norm(step)), length) else np.inf)
+    # Where rounding hides the reduction, a step is right if the next one is shorter.
+    if predicted <= _rounding(here) * np.sqrt(2.0 * model.cost):
+        return trial, 0.5 if _length(trial.at.model) < length else 0.0
+    return trial, (model.cost - trial.at.model.cost) / predicted
 
 
 def _is_solved(here: _Iterate, options: InnerOptions) -> bool:
@@ -258,23 +269,53 @@ def _length(model: Linearization) -> float:
     return float(np.linalg.norm(model.newton_step))
 
 
-def _sharpened(problem: InnerProblem, y: Vector, here: _Iterate, options: InnerOptions) -> _Iterate:
-    """Return a point with second derivatives where steps without them have become slow."""
+def _is_worth_sharpening(problem: InnerProblem, here: _Iterate, options: InnerOptions) -> bool:
+    """Whether the steps still to come at the present rate cost more than second derivatives."""
     model = here.at.model
-    is_slow = max(SLOW * here.last_length, options.tolerance * here.size) < _length(model) < NEARBY * here.size
-    if not (is_slow and options.curvature and problem.can_be_traced) or model.can_be_met:
-        return here
-    curved = problem.with_curvature(model, here.z, y, here.at.state)
-    return replace(here, at=here.at._replace(model=curved))
+    length, wanted = _length(model), options.tolerance * here.size
+    if options.second_derivatives == "none" or model.can_be_met or not wanted < length < NEARBY * here.size:
+        return False
+    rate = length / here.last_length
+    return rate >= 1.0 or (rate > 0.0 and math.log(wanted / length) / math.log(rate) > problem.price_of_curvature)
+
+
+def _sharpened(problem: InnerProblem, y: Vector, here: _Iterate) -> _Iterate:
+    """Return a point with second derivatives of its own."""
+    second = problem.second_derivatives(here.at.model.residuals, here.z, y, here.at.state)
+    return replace(here, at=here.at._replace(model=here.at.model.with_curvature(*second)), second=second, is_sharp=True)
+
+
+def _blunted(here: _Iterate) -> _Iterate:
+    """Return a point without the second derivatives of another one, which turned out to mislead."""
+    return replace(here, at=here.at._replace(model=replace(here.at.model, curvature=None)), second=None)
+
+
+def _finished(here: _Iterate, y: Vector, options: InnerOptions, n_evaluations: int) -> InnerSolution:
+    """Return the solution that the last whole step leads to."""
+    model = here.at.model
+    # Where rounding ended the solve, that step is made of rounding.
+    z = here.z + model.newton_step if _length(model) <= options.tolerance * here.size else here.z
+    found = InnerSolution(
+        z, y, here.at.state, model, model.sensitivity(), second=here.second, n_evaluations=n_evaluations
+    )
+    is_met = model.can_be_met or found.distance <= _rounding(here)
+    return replace(found, is_complete=is_met or options.second_derivatives == "none")
 
 
 def _completed(problem: InnerProblem, found: InnerSolution) -> InnerSolution:
     """Return a solution whose sensitivity takes second derivatives into account."""
     if found.model is None:
         raise EvaluationError(f"{problem.name}: an inner problem that was not solved has no sensitivity")
-    model = problem.with_curvature(found.model, found.variables, found.outer, found.state)
-    n_evaluations = found.n_evaluations + problem.n_curvature_evaluations
-    return replace(found, model=model, sensitivity=model.sensitivity(), is_complete=True, n_evaluations=n_evaluations)
+    second = problem.second_derivatives(found.model.residuals, found.variables, found.outer, found.state)
+    model = found.model.with_curvature(*second)
+    return replace(
+        found,
+        model=model,
+        sensitivity=model.sensitivity(),
+        second=second,
+        is_complete=True,
+        n_evaluations=found.n_evaluations + problem.n_curvature_evaluations,
+    )
 
 
 def _unsolved(problem: InnerProblem, here: _Iterate, when: str) -> str:
@@ -282,5 +323,5 @@ def _unsolved(problem: InnerProblem, here: _Iterate, when: str) -> str:
     return (
         f"{problem.name} is not solved {when}: the residuals have the length {np.sqrt(2.0 * model.cost):.3g}, and the "
         f"next step would move the inner parameters by {_length(model) / here.size:.3g} of their length. Start nearer "
-        "to a solution, or allow more evaluations."
+        "to a solution, or allow more steps."
     )

@@ -230,7 +230,16 @@ class ProximalObjective(AbstractObjective):
             stop = start + coordinates[label].start.size
             elements = self._elements.rows(own)
             elements = replace(elements, inner=elements.inner[:, start:stop])
-            problems.append(InnerProblem(label, prepared, coordinates[label], elements, self._varying))
+            problems.append(
+                InnerProblem(
+                    label,
+                    prepared,
+                    coordinates[label],
+                    elements,
+                    self._varying,
+                    second_derivatives=self.options.second_derivatives,
+                )
+            )
             start = stop
         self._problems = tuple(problems)
 

@@ -46,7 +46,12 @@ class Things:
         """Parameters of each thing by name."""
         return tuple(arrays(thing) for thing in self.things)
 
-    def parameters(self, scales: Mapping[str, Any] | None = None) -> Parameters:
+    @cached_property
+    def parameters(self) -> Parameters:
+        """All parameters with their bounds and the library's scales; see `scaled`."""
+        return self.scaled({})
+
+    def scaled(self, scales: Mapping[str, Any]) -> Parameters:
         """Return all parameters with their bounds; elements whose bounds are equal stay as they are.
 
         Args:
@@ -60,8 +65,7 @@ class Things:
             bounds = by_key(thing, thing.bounds, "bound") if isinstance(thing, BoundedThing) else {}
             for key, value in own.items():
                 full = f"{name}.{key}"
-                scale = (scales or {}).get(full)
-                entries.append(_parameter(full, value, bounds.get(key, (None, None)), scale))
+                entries.append(_parameter(full, value, bounds.get(key, (None, None)), scales.get(full)))
         return Parameters(entries)
 
     def chosen(self, wanted: Sequence[Any] | None, who: str) -> tuple[str, ...]:

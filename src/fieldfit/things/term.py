@@ -116,7 +116,7 @@ class Term:
         """
         label = label or self.name
         chosen = things.chosen(self.things, self.name)
-        everything = things.parameters()
+        everything = things.parameters
         entries = [entry for entry in everything if entry.name.partition(".")[0] in chosen]
         key = (label, chosen, tuple((entry.name, entry.shape) for entry in entries))
         if key not in self._bound:

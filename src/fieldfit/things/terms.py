@@ -106,7 +106,7 @@ def _name(entry: Any) -> str:
 
 
 def _checked(objective: AbstractObjective, name: str, things: Things) -> AbstractObjective:
-    known = things.parameters()
+    known = things.parameters
     for entry in objective.parameters:
         if entry.name not in known:
             raise SettingsError(
