@@ -145,6 +145,15 @@ def test_nonlinear_inequalities_hold_and_let_go(name) -> None:
     assert_allclose(point.params_dict["x"], [0.6, 0.8], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["lsq-auglag", "scipy-SLSQP"])
+def test_equalities_that_cannot_all_hold_are_held_within_the_tolerance(name) -> None:
+    # |x - 1| <= 0.001 and |x - 1.0005| <= 0.001, as near to 2 as that allows.
+    twice = Term(lambda p: jnp.stack([p["x"] - 1.0, p["x"] - 1.0005]), name="twice")
+    (point,), result = solve(name, plain(x=0.5), Term(values_of(), target=2.0), twice, ctol=1e-3)
+    assert_allclose(point.params_dict["x"], 1.001, atol=2e-6)
+    assert result.success, result
+
+
 def test_a_method_without_constraints_says_who_could() -> None:
     circle = Term(lambda p: jnp.sum(p["x"] ** 2), target=1.0, name="circle")
     with pytest.raises(SettingsError, match="AugmentedLagrangianOptimizer"):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,13 +92,13 @@ def test_spectral_scales_fall_from_one_at_the_lowest_modes():
 
 def test_bounds_of_the_thing_are_those_of_its_parameters():
     thing = torus(4)
-    bounded = Equilibrium(**{**thing.__dict__, "bounds": {"Psi": (0.0, 10.0), "L_lmn": (-1.0, None)}})
+    bounded = replace(thing, bounds={"Psi": (0.0, 10.0), "L_lmn": (-1.0, None)})
     assert bounded.parameters["Psi"].upper == 10.0
     assert np.all(bounded.parameters["L_lmn"].lower == -1.0)
     assert np.all(np.isinf(bounded.parameters["R_lmn"].lower))
 
 
-@given(st.integers(1, 8), st.integers(0, 2**31))
+@given(st.integers(2, 8), st.integers(0, 2**31))
 def test_a_file_gives_back_every_bit(tmp_path_factory, resolution, seed):
     thing = torus(resolution)
     rng = np.random.default_rng(seed)
@@ -113,7 +114,7 @@ def test_a_file_gives_back_every_bit(tmp_path_factory, resolution, seed):
 
 def test_a_file_keeps_bounds_and_unequal_resolutions(tmp_path):
     thing = torus(Resolution(5, 3))
-    bounded = Equilibrium(**{**thing.__dict__, "bounds": {"Psi": (None, 10.0)}})
+    bounded = replace(thing, bounds={"Psi": (None, 10.0)})
     save(bounded, tmp_path / "torus.npz")
     found = load(tmp_path / "torus.npz")
     assert found.resolution == Resolution(5, 3)
@@ -121,7 +122,7 @@ def test_a_file_keeps_bounds_and_unequal_resolutions(tmp_path):
 
 
 def test_files_that_are_no_equilibrium_are_refused_by_name(tmp_path):
-    with pytest.raises(FileFormatError, match="no file .*missing"):
+    with pytest.raises(FileFormatError, match=r"no file .*missing"):
         load(tmp_path / "missing.npz")
     text = tmp_path / "text.npz"
     text.write_text("R_lmn")

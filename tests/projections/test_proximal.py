@@ -87,8 +87,8 @@ def test_a_linear_inner_problem_has_the_jacobian_of_its_closed_form():
     solution = -np.linalg.solve(A, B @ y + shift)
     assert_allclose(found.residuals, C @ solution + D @ y, rtol=1e-11)
     assert_allclose(found.jacobian, D - C @ np.linalg.solve(A, B), rtol=1e-11)
-    # From there a neighbour is predicted exactly: one evaluation for the second order, one that sees it is solved.
-    assert at(objective, y + 0.1, found.state).state.solutions[0].n_evaluations == 2
+    # From there a neighbour is predicted exactly, and one evaluation sees that it is solved.
+    assert at(objective, y + 0.1, found.state).state.solutions[0].n_evaluations == 1
 
 
 def test_inner_values_and_the_distance_are_reported():
@@ -143,7 +143,7 @@ def test_second_derivatives_speed_up_a_solve_that_cannot_reach_zero():
     """Steps of Gauss and Newton grow by 1.1 near this solution, where F F'' is larger than F'^2."""
     counts = {}
     for use in ("jax", "none"):
-        options = InnerOptions(second_derivatives=use)
+        options = InnerOptions(second_derivatives=use, max_steps=1000)
         objective = ProximalObjective(distance_of_x(), overdetermined(shift=1.0), inner="x", options=options)
         found = at(objective, [3.0])
         assert_allclose(found.residuals, [least_squares_root(3.0, 1.0) - 2.0], rtol=1e-6)
@@ -309,6 +309,18 @@ def test_a_warm_solve_takes_fewer_evaluations_than_a_cold_one():
     warm = at(objective, wanted + 1e-3, near).state.solutions[0]
     cold = at(objective, wanted + 1e-3).state.solutions[0]
     assert warm.n_evaluations <= 3 < cold.n_evaluations
+
+
+def test_the_first_solve_may_be_that_of_an_optimizer():
+    """From far away, the solve of its own runs out of steps."""
+    options = InnerOptions(max_steps=4)
+    alone = ProximalObjective(distance_of_x(), cubic(), inner="x", options=options)
+    with pytest.raises(EvaluationError, match="after 4 steps"):
+        at(alone, [1e4])
+    helped = ProximalObjective(
+        distance_of_x(), cubic(), inner="x", options=options, solver=fieldfit.LeastSquaresOptimizer()
+    )
+    assert_allclose(at(helped, [1e4]).residuals, [cubic_root(1e4) - 2.0], rtol=1e-10)
 
 
 def test_fixed_outer_parameters_have_no_columns():

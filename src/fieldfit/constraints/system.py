@@ -46,6 +46,6 @@ def _named_apart(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
     for condition in conditions:
         seen[condition.name] += 1
         is_shared = names.count(condition.name) > 1
-        name = f"{condition.name} ({seen[condition.name]})" if is_shared else condition.name
-        numbered.append(replace(condition, name=name))
+        name = f"{condition.name} ({seen[condition.name]})"
+        numbered.append(replace(condition, name=name) if is_shared else condition)
     return tuple(numbered)

@@ -78,7 +78,9 @@ class Limits:
     upper: Vector
 
 
-def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tuple[Vector, Vector]) -> Multipliers:
+def find_multipliers(
+    x: Vector, gradient: Vector, limits: Limits, *, bounds: tuple[Vector, Vector], near: float = NEAR
+) -> Multipliers:
     """Return the multipliers that balance a gradient best.
 
     Args:
@@ -86,8 +88,10 @@ def find_multipliers(x: Vector, gradient: Vector, limits: Limits, *, bounds: tup
         gradient: Of the cost, shape (n,).
         limits: The constraints there.
         bounds: Lower and upper bounds on x, each of shape (n,).
+        near: Distance from a limit, relative to the larger of 1 and the largest variable, below which a constraint may
+            be active.
     """
-    normals, signs, places = _candidates(x, limits, bounds)
+    normals, signs, places = _candidates(x, limits, bounds, near)
     n_rows = limits.values.size
     every = np.zeros(n_rows + 2 * x.size)
     remainder = gradient.copy()
@@ -123,7 +127,7 @@ def find_conflict(
         Rows in conflict, by index, and variables whose bounds are part of it.
     """
     held = Limits(limits.values[~is_violated], limits.jacobian[~is_violated], *_parts(limits, ~is_violated))
-    normals, signs, places = _candidates(x, held, bounds)
+    normals, signs, places = _candidates(x, held, bounds, NEAR)
     side = np.where(limits.values > limits.upper, 1.0, -1.0)[is_violated]
     outward = side[:, None] * limits.jacobian[is_violated]
     every = np.concatenate([_unit_rows(outward), _unit_rows(normals)])
@@ -175,10 +179,12 @@ def _unit_rows(rows: Matrix) -> Matrix:
     return rows / np.where(lengths > 0.0, lengths, 1.0)[:, None]
 
 
-def _candidates(x: Vector, limits: Limits, bounds: tuple[Vector, Vector]) -> tuple[Matrix, np.ndarray, np.ndarray]:
+def _candidates(
+    x: Vector, limits: Limits, bounds: tuple[Vector, Vector], near: float
+) -> tuple[Matrix, np.ndarray, np.ndarray]:
     """Return normals of what may be active, the sign of each multiplier (0: any), and its place among all."""
     n_rows, size = limits.values.size, x.size
-    reach = NEAR * max(1.0, float(np.max(np.abs(x), initial=0.0)))
+    reach = near * max(1.0, float(np.max(np.abs(x), initial=0.0)))
     way = reach * np.linalg.norm(limits.jacobian, axis=1)
     at_upper = limits.upper - limits.values <= way
     at_lower = limits.values - limits.lower <= way

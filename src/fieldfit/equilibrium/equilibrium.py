@@ -76,12 +76,7 @@ class Equilibrium:
     def __post_init__(self) -> None:
         modes = self.mode_numbers
         for name, found in self.params_dict.items():
-            wanted = (len(modes[name]),) if name in modes else found.shape
-            if found.shape != wanted:
-                raise ParameterError(
-                    f"{name} has the shape {found.shape}, but the resolution L = {self.resolution.radial}, "
-                    f"M = {self.resolution.poloidal} has {wanted[0]} modes. Give one number each."
-                )
+            _check_shape(name, found, (len(modes[name]),) if name in modes else found.shape)
             if not np.all(np.isfinite(found)):
                 raise ParameterError(f"{name} = {found} {UNITS[name]} is not finite. Give finite numbers.")
         for name in self.bounds:
@@ -150,7 +145,8 @@ class Equilibrium:
         for name, given in params.items():
             _check_name(name)
             array = np.array(given, dtype=float)
-            changes[name] = float(array) if name == "Psi" and array.ndim == 0 else array
+            _check_shape(name, array, self._shapes[name])
+            changes[name] = float(array) if name == "Psi" else array
         for name, profile in (("p_l", "pressure"), ("i_l", "iota")):
             if name in changes:
                 changes[profile] = getattr(self, profile).with_coefficients(changes.pop(name))
@@ -284,6 +280,14 @@ def _check_orientation(Rb_lmn: Vector, Zb_lmn: Vector) -> None:
 def _check_name(name: str) -> None:
     if name not in UNITS:
         raise ParameterError(unknown_name("parameter of an equilibrium", name, UNITS))
+
+
+def _check_shape(name: str, found: np.ndarray, wanted: tuple[int, ...]) -> None:
+    if found.shape != wanted:
+        raise ParameterError(
+            f"{name} has the shape {found.shape}, but with this resolution and these profiles it has {wanted}. Give "
+            "one number per mode or coefficient, or change the resolution by `with_resolution`."
+        )
 
 
 def _lowest_degrees(boundary: Vector, outer: Modes, inner: Modes) -> Vector:

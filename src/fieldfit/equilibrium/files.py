@@ -67,12 +67,14 @@ def load(path: FilePath) -> Equilibrium:
 
 
 def _read(path: FilePath) -> dict[str, np.ndarray]:
+    if not Path(path).is_file():
+        raise FileFormatError(f"There is no file {str(path)!r}. Give the path of a file that `save` wrote.")
     try:
+        # What is no archive may still be an array, which NumPy would read as such.
+        zipfile.ZipFile(path).close()
         with np.load(path, allow_pickle=False) as archive:
             entries = {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise FileFormatError(f"There is no file {str(path)!r}. Give the path of a file that `save` wrote.") from error
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise FileFormatError(
             f"The file {str(path)!r} is not a NumPy archive: {error}. Give a file that `save` wrote."
         ) from error

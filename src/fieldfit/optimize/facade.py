@@ -96,7 +96,8 @@ class Optimizer:
             gtol: Stop when the gradient is this small, relative to the residuals and the size of the variables, so
                 that units do not matter. None: 1e-8.
             ctol: Largest violation of a nonlinear constraint, in units of its normalization, that counts as none; one
-                of the others has to be met together with it. None: 1e-4.
+                of the others has to be met together with it. None: 1e-4. Equalities with more rows than
+                parameters, which can hardly vanish, are held within it.
             x_scale: Sizes by which variables are measured: "auto", by derivatives, again at every accepted point; an
                 array of all elements in the order of `things`; "ess", exponential spectral scaling; or a list with one
                 entry per thing, each "auto", "ess" or a dictionary from key to array. The augmented Lagrangian and

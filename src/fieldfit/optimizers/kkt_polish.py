@@ -6,8 +6,17 @@ import numpy as np
 
 from fieldfit.diagnostics import Limits, find_multipliers
 from fieldfit.errors import EvaluationError
-from fieldfit.optimizers.kkt_newton import newton_kkt
+from fieldfit.objectives import Evaluation
+from fieldfit.optimizers.kkt_newton import KktPoint, newton_kkt
 from fieldfit.problem import Recorder
+from fieldfit.typing import Vector
+
+REACHES = (1e-6, 1e-3)
+"""Distances from a limit, relative to the size of the point, within which a constraint may be active: a barrier keeps
+away from it."""
+
+CLOSE = 1e-9
+"""Residual of the optimality conditions that needs no Newton step."""
 
 MANY = 200
 """Variables from which second derivatives are too expensive."""
@@ -35,11 +44,8 @@ def polish(problem: Recorder) -> str:
         best = problem.evaluate(x, best.state)
     if best.gradient is None or best.constraint_jacobian is None or best.constraints is None or not best.is_finite:
         return ""
-    limits = Limits(best.constraints, best.constraint_jacobian, constraints.lower, constraints.upper)
-    multipliers = find_multipliers(x, best.gradient, limits, bounds=(problem.lower, problem.upper)).rows
-    try:
-        point = newton_kkt(problem, x, best, multipliers)
-    except EvaluationError:
+    point = _nearest(problem, x, best)
+    if point is None:
         return ""
     if point.n_steps == 0 or point.evaluation.violation > max(1.0, best.violation):
         return ""
@@ -55,3 +61,20 @@ def polish(problem: Recorder) -> str:
         note=f"{steps} on the optimality conditions",
     )
     return f"; {steps} on the optimality conditions"
+
+
+def _nearest(problem: Recorder, x: Vector, best: Evaluation) -> KktPoint | None:
+    """Return where Newton's method leads from a point, with what is active guessed from nearby and from farther off."""
+    constraints, point = problem.constraints, None
+    if constraints is None or best.gradient is None or best.constraints is None or best.constraint_jacobian is None:
+        return None
+    limits = Limits(best.constraints, best.constraint_jacobian, constraints.lower, constraints.upper)
+    for near in REACHES:
+        found = find_multipliers(x, best.gradient, limits, bounds=(problem.lower, problem.upper), near=near)
+        try:
+            point = newton_kkt(problem, x, best, found.rows)
+        except EvaluationError:
+            return None
+        if point.n_steps > 0 or point.residual <= CLOSE:
+            break
+    return point

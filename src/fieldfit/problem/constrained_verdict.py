@@ -8,7 +8,8 @@ constraints leave, the Lagrangian
     L(t) = f(x + Z t) + lambda @ c(x + Z t)
 
 is then judged as the cost of a problem without constraints, by the tests of the module `verdict`: at a
-Karush-Kuhn-Tucker point a Newton step of L is short, or promises nothing.
+Karush-Kuhn-Tucker point a Newton step of L is short, or promises nothing. A saddle or maximum along the constraints is
+not a solution; see the module `second_order`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from fieldfit.diagnostics import Limits, Multipliers, find_conflict, find_multipliers
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.interface import AbstractVectorProblem
+from fieldfit.problem.second_order import downward_curvature
 from fieldfit.problem.tangent import TangentProblem
 from fieldfit.problem.verdict import UNFELT, Verdict, judge
 from fieldfit.typing import Vector
@@ -70,7 +72,15 @@ def judge_constrained(
         return _judge_corner(best, multipliers), multipliers
     tangent = TangentProblem(problem, x, best, multipliers)
     verdict = judge(tangent, tangent.center, _judged(tangent.restricted(best), best), first_cost)
-    return verdict, multipliers
+    if verdict.word != "converged":
+        return verdict, multipliers
+    curvature, n_made = downward_curvature(tangent, limits)
+    if curvature < 0.0:
+        reason = (
+            f"a saddle or a maximum: along the constraints the cost curves downwards ({curvature:.1e} of the largest)"
+        )
+        verdict = Verdict("not converged", verdict.optimality, reason, verdict.n_evaluations)
+    return replace(verdict, n_evaluations=verdict.n_evaluations + n_made), multipliers
 
 
 def _judged(restricted: Evaluation, best: Evaluation) -> Evaluation:

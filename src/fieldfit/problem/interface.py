@@ -1,7 +1,7 @@
 """What an optimizer may ask of a problem: the contract of everything that stands for one.
 
-The problem itself, a part of it, its augmented Lagrangian, its Lagrangian along some directions: all have a flat vector,
-bounds, and an evaluation.
+The problem itself, a part of it, its augmented Lagrangian, its Lagrangian along some directions: all have a flat
+vector, bounds, and an evaluation.
 """
 
 from __future__ import annotations

@@ -28,17 +28,20 @@ class TangentProblem(AbstractVectorProblem):
         multipliers: There, with the directions.
 
     Attributes:
+        problem: With constraints.
+        point: In its variables, shape (n,).
+        basis: Z, orthonormal, shape (n, k).
         center: t of the point, shape (k,).
     """
 
     def __init__(
         self, problem: AbstractVectorProblem, point: Vector, best: Evaluation, multipliers: Multipliers
     ) -> None:
-        self.problem, self._at, self._best = problem, point, best
-        self._basis: Matrix = multipliers.tangent
+        self.problem, self.point, self._best = problem, point, best
+        self.basis: Matrix = multipliers.tangent
         self._rows: Vector = multipliers.rows
-        self.center: Vector = self._basis.T @ point
-        self.x0: Vector = self._basis.T @ problem.x0
+        self.center: Vector = self.basis.T @ point
+        self.x0: Vector = self.basis.T @ problem.x0
         size = self.center.size
         self.lower, self.upper = np.full(size, -math.inf), np.full(size, math.inf)
         self.labels = tuple(f"direction {index}" for index in range(size))
@@ -55,8 +58,8 @@ class TangentProblem(AbstractVectorProblem):
         cost = found.cost + float(self._rows @ (after - before))
         if found.gradient is None or found.constraint_jacobian is None:
             return Evaluation(cost, found.residuals, state=found.state, failure=found.failure)
-        gradient = self._basis.T @ (found.gradient + found.constraint_jacobian.T @ self._rows)
-        jacobian = None if found.jacobian is None else found.jacobian @ self._basis
+        gradient = self.basis.T @ (found.gradient + found.constraint_jacobian.T @ self._rows)
+        jacobian = None if found.jacobian is None else found.jacobian @ self.basis
         return Evaluation(cost, found.residuals, jacobian, gradient, found.state, failure=found.failure)
 
     def initial_state(self) -> Any:
@@ -69,7 +72,7 @@ class TangentProblem(AbstractVectorProblem):
     def hessian(self, x: Vector, state: Any) -> Matrix:
         point = self._point(x)
         whole = self.problem.hessian(point, state) + self.problem.constraint_hessian(point, self._rows)
-        return self._basis.T @ whole @ self._basis
+        return self.basis.T @ whole @ self.basis
 
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
         return self.hessian(x, state) @ direction
@@ -89,7 +92,7 @@ class TangentProblem(AbstractVectorProblem):
         )
 
     def room(self, x: Vector, direction: Vector) -> float:
-        way = self._basis @ direction
+        way = self.basis @ direction
         way = np.where(np.abs(way) > ROUNDING * float(np.max(np.abs(way))), way, 0.0)
         return self.problem.room(self._point(x), way)
 
@@ -97,4 +100,4 @@ class TangentProblem(AbstractVectorProblem):
         return self.problem.hessian_step(self._point(x))
 
     def _point(self, x: Vector) -> Vector:
-        return self._at + self._basis @ (x - self.center)
+        return self.point + self.basis @ (x - self.center)

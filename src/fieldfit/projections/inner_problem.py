@@ -16,8 +16,12 @@ from fieldfit.projections.inner_coordinates import AffineMap, InnerCoordinates
 from fieldfit.projections.linearization import Linearization
 from fieldfit.typing import Matrix, Vector
 
-DIFFERENCE_STEP = float(np.finfo(float).eps) ** (1.0 / 3.0)
-"""Step of central differences of Jacobians, relative to the length of the inner variables."""
+DIFFERENCE_STEP = 3e-7
+"""Step of central differences of Jacobians, relative to the length of the inner variables.
+
+Well below the cubic root of the rounding error: the residuals that weight the Jacobian are small, so rounding is too,
+and models with high modes bend on short lengths.
+"""
 
 MOST_DIFFERENCED = 64
 """Inner variables up to which differences of Jacobians cost less than a program of second derivatives.
@@ -27,6 +31,15 @@ Compiling one takes seconds for a model of some size, hundreds of Jacobians or m
 
 PRICE_OF_TRACED = 10
 """Evaluations that take as long as a compiled program of second derivatives does, roughly."""
+
+
+class Derivatives(NamedTuple):
+    """F, shape (m,), F_z, shape (m, nz), F_y, shape (m, ny), and the equality's own state."""
+
+    residuals: Vector
+    inner: Matrix
+    outer: Matrix
+    state: Any
 
 
 class Linearized(NamedTuple):
@@ -84,8 +97,8 @@ class InnerProblem:
             raise EvaluationError(f"{self.name}: {found.failure or 'a residual is not finite'}")
         return found.residuals
 
-    def linearized(self, z: Vector, y: Vector, state: Any) -> Linearized:
-        """Return F and its factorized derivatives.
+    def derivatives(self, z: Vector, y: Vector, state: Any) -> Derivatives:
+        """Return F and its derivatives.
 
         Raises:
             EvaluationError: It cannot be evaluated there, or an inner parameter is outside its bounds.
@@ -96,8 +109,12 @@ class InnerProblem:
         found = self.equality.evaluate(self._elements.at(z, y), state, derivatives=True)
         if found.residuals is None or found.jacobian is None or found.failure or not found.is_finite:
             raise EvaluationError(f"{self.name}: {found.failure or 'a residual or derivative is not finite'}")
-        along_inner, along_outer = self._chained(found.jacobian, found.columns)
-        return Linearized(Linearization.of(found.residuals, along_inner, along_outer), found.state)
+        return Derivatives(found.residuals, *self._chained(found.jacobian, found.columns), found.state)
+
+    def linearized(self, z: Vector, y: Vector, state: Any) -> Linearized:
+        """Return F and its factorized derivatives; see `derivatives`."""
+        found = self.derivatives(z, y, state)
+        return Linearized(Linearization.of(found.residuals, found.inner, found.outer), found.state)
 
     def second_derivatives(self, residuals: Vector, z: Vector, y: Vector, state: Any) -> SecondDerivatives:
         """Return S = sum_i F_i F_i'' with F_i held.

@@ -131,7 +131,7 @@ class _Iterate:
         size: Length of the inner variables.
         second: Second derivatives, of this point or one before; None if none were needed.
         is_sharp: Whether they are of this point.
-        last_length: Length of the whole step that led here; infinite if it was cut.
+        last_reducible: That of the model one whole step before; infinite if the step was cut.
     """
 
     z: Vector
@@ -139,7 +139,7 @@ class _Iterate:
     size: float
     second: SecondDerivatives | None = None
     is_sharp: bool = False
-    last_length: float = np.inf
+    last_reducible: float = np.inf
 
 
 def solve(
@@ -245,18 +245,17 @@ def _tried(
         trial = _iterate(problem, here.z + step, y, here.at.state, here.second)
     except EvaluationError:
         return None, -np.inf
-    length = _length(model)
-    trial = replace(trial, last_length=length if np.isclose(float(np.linalg.norm(step)), length) else np.inf)
-    # Where rounding hides the reduction, a step is right if the next one is shorter.
+    is_whole = np.isclose(float(np.linalg.norm(step)), _length(model))
+    trial = replace(trial, last_reducible=model.reducible if is_whole else np.inf)
+    # Where rounding hides the reduction of the cost, that of its reducible part still shows.
     if predicted <= _rounding(here) * np.sqrt(2.0 * model.cost):
-        return trial, 0.5 if _length(trial.at.model) < length else 0.0
+        return trial, 0.5 if trial.at.model.reducible < model.reducible else 0.0
     return trial, (model.cost - trial.at.model.cost) / predicted
 
 
 def _is_solved(here: _Iterate, options: InnerOptions) -> bool:
     model = here.at.model
-    reducible = float(np.linalg.norm(model.left.T @ model.residuals))
-    return _length(model) <= options.tolerance * here.size or reducible <= _rounding(here)
+    return _length(model) <= options.tolerance * here.size or model.reducible <= _rounding(here)
 
 
 def _rounding(here: _Iterate) -> float:
@@ -275,7 +274,7 @@ def _is_worth_sharpening(problem: InnerProblem, here: _Iterate, options: InnerOp
     length, wanted = _length(model), options.tolerance * here.size
     if options.second_derivatives == "none" or model.can_be_met or not wanted < length < NEARBY * here.size:
         return False
-    rate = length / here.last_length
+    rate = model.reducible / here.last_reducible
     return rate >= 1.0 or (rate > 0.0 and math.log(wanted / length) / math.log(rate) > problem.price_of_curvature)
 
 

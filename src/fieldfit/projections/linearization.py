@@ -98,25 +98,34 @@ class Linearization:
         return 0.5 * float(self.residuals @ self.residuals)
 
     @property
+    def reducible(self) -> float:
+        """Length of the part of F that z can change, to first order."""
+        return float(np.linalg.norm(self.left.T @ self.residuals))
+
+    @property
     def can_be_met(self) -> bool:
         """Whether F = 0 can be reached as far as first derivatives tell: F_z has full row rank."""
         return self.sizes.size == self.residuals.size
 
     @property
     def newton_step(self) -> Vector:
-        """The whole step, with curvature where it is known and the point is near a minimum, shape (nz,)."""
-        coefficients = self.left.T @ self.residuals
-        if self.curvature is not None and self.curvature.is_minimum:
-            coefficients = self.curvature.solve(coefficients)
-        return -self.right @ (coefficients / self.sizes)
+        """The whole step, shape (nz,); see `correction`."""
+        return self.correction(self.residuals)
+
+    def correction(self, residuals: Vector) -> Vector:
+        """Return the step that takes residuals away, with curvature where it is known and that of a minimum.
+
+        Args:
+            residuals: F or a part of it, shape (m,).
+        """
+        return -self.right @ (self._reduced(self.left.T @ residuals) / self.sizes)
 
     def step(self, radius: float) -> tuple[Vector, float]:
         """Return a step of at most a given length and the reduction of the cost that it promises."""
         step = self.newton_step
         c, s = self.left.T @ self.residuals, self.sizes
         if np.linalg.norm(step) <= radius:
-            is_curved = self.curvature is not None and self.curvature.is_minimum
-            return step, 0.5 * float(c @ (self.curvature.solve(c) if is_curved and self.curvature else c))
+            return step, 0.5 * float(c @ self._reduced(c))
         step = -self.right @ (s * c / (s**2 + _damping(c, s, radius)))
         after = c + s * (self.right.T @ step)
         return step, 0.5 * float(c @ c - after @ after)
@@ -137,13 +146,6 @@ class Linearization:
             right = self.curvature.solve(right + self.curvature.mixed)
         return -self.right @ (right / self.sizes[:, None])
 
-    def correction(self, remainder: Vector) -> Vector:
-        """Return the step that takes away a small residual, shape (nz,)."""
-        coefficients = self.left.T @ remainder
-        if self.curvature is not None and self.curvature.is_minimum:
-            coefficients = self.curvature.solve(coefficients)
-        return -self.right @ (coefficients / self.sizes)
-
     def change(self, dz: Vector, dy: Vector) -> Vector:
         """Return the change of F to first order, within the range of F_z as far as z moves, shape (m,)."""
         return self.left @ (self.sizes * (self.right.T @ dz)) + self.along_outer @ dy
@@ -159,6 +161,12 @@ class Linearization:
         M = np.eye(self.sizes.size) + weighted.T @ inner @ weighted
         values, vectors = scipy.linalg.eigh(0.5 * (M + M.T)) if M.size else (np.zeros(0), M)
         return replace(self, curvature=Curvature(values, vectors, weighted.T @ mixed))
+
+    def _reduced(self, coefficients: Vector) -> Vector:
+        """Return M^-1 times coefficients, or the coefficients where M is not that of a minimum."""
+        if self.curvature is None or not self.curvature.is_minimum:
+            return coefficients
+        return self.curvature.solve(coefficients)
 
 
 def _damping(c: Vector, s: Vector, radius: float) -> float:

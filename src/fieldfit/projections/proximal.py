@@ -47,10 +47,13 @@ from typing import Any
 
 import numpy as np
 
+from fieldfit.blas import one_blas_thread
 from fieldfit.constraints import AbstractConstraint, Condition, ConstraintSystem, as_constraints
 from fieldfit.errors import ConstraintError, EvaluationError, ParameterError, SettingsError
 from fieldfit.objectives import AbstractObjective, Evaluation, ObjectiveTraits
 from fieldfit.parameters import Parameters
+from fieldfit.problem import AbstractOptimizer
+from fieldfit.projections.first_solve import first_start
 from fieldfit.projections.inner_coordinates import AffineMap, InnerCoordinates
 from fieldfit.projections.inner_problem import InnerProblem
 from fieldfit.projections.inner_solve import InnerOptions, InnerSolution, solve
@@ -105,6 +108,8 @@ class ProximalObjective(AbstractObjective):
             scales what steps are measured in; a step that leaves their bounds is made shorter.
         linear: Linear equalities that hold among inner parameters, with outer ones on the right-hand side.
         options: How inner problems are solved.
+        solver: An optimizer for least squares that makes the first solve, if the start is far from a solution; None:
+            the first one is like all others.
 
     Raises:
         ParameterError: An inner parameter is in no equality, or in two, or is tied to one outside its own.
@@ -130,8 +135,9 @@ class ProximalObjective(AbstractObjective):
         inner: str | Sequence[str],
         linear: Sequence[AbstractConstraint] = (),
         options: InnerOptions = InnerOptions(),
+        solver: AbstractOptimizer | None = None,
     ) -> None:
-        self.objective, self.options = objective, options
+        self.objective, self.options, self.solver = objective, options, solver
         self.equalities = dict(equality) if isinstance(equality, Mapping) else {"equality": equality}
         whole = _union([objective, *self.equalities.values()])
         self._solved_by = _solved_by(inner, whole, self.equalities)
@@ -166,10 +172,11 @@ class ProximalObjective(AbstractObjective):
 
     def evaluate(self, values: Vector, state: ProximalState, *, derivatives: bool) -> Evaluation:
         derivatives = derivatives and self.objective.traits.has_derivatives
-        solutions = tuple(
-            solve(problem, values, last, self.options, derivatives=derivatives)
-            for problem, last in zip(self._problems, state.solutions, strict=True)
-        )
+        with one_blas_thread():
+            solutions = tuple(
+                solve(problem, values, self._begun(problem, values, last), self.options, derivatives=derivatives)
+                for problem, last in zip(self._problems, state.solutions, strict=True)
+            )
         elements = self._elements.at(_joined(solutions), values)
         found = self._prepared.evaluate(elements[self._own], state.objective, derivatives=derivatives)
         found = replace(found, state=ProximalState(found.state, solutions))
@@ -206,6 +213,12 @@ class ProximalObjective(AbstractObjective):
             )
             for problem, found in zip(self._problems, state.solutions, strict=True)
         )
+
+    def _begun(self, problem: InnerProblem, values: Vector, last: InnerSolution) -> InnerSolution:
+        """Return what a solve starts from: the last solution, or for the first one what the solver finds."""
+        if last.model is not None or self.solver is None:
+            return last
+        return first_start(problem, values, last, self.solver)
 
     def _arrange(self, whole: Parameters, outer: Parameters) -> None:
         """Set what depends on starts, fixed marks and ties."""

@@ -5,6 +5,10 @@ the others are eliminated with the rest of the linear equalities. That a term is
 must be the same, and its values on the same line, at a second point. Any other term becomes a nonlinear condition in
 units of its normalization, equal to its target or between its bounds; distances to bounds, which have a kink, are left
 to objectives.
+
+An equality with more rows than there are parameters in it has no exact solution in general: residuals at
+120 points are not zeroed by 20 numbers. Such rows are held within the tolerance, |r| <= tolerance, which is a problem
+that has one. Asked to vanish, they would leave it to rounding and to penalties where a solver ends.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from fieldfit.constraints import AbstractConstraint, Condition
+from fieldfit.constraints.constraint import TOLERANCE
 from fieldfit.errors import ConstraintError
 from fieldfit.objectives import Goal
 from fieldfit.parameters import Parameter, Parameters
@@ -26,6 +31,9 @@ LINEAR = 1e-8
 
 FAR = 0.1
 """The second point is this far from the first, in units of the parameters or of 1 if they are smaller."""
+
+WITHIN = 1e-3
+"""Part of the tolerance by which rows that are held within it may be outside."""
 
 NOTHING = 1e-12
 """Coefficients below this fraction of the largest are rounding."""
@@ -98,14 +106,19 @@ class HeldTerm(AbstractConstraint):
                 "positive weight, or leave it out."
             )
         if goal.bounds is None:
-            size = self.term.term_slices()[self.label].stop
-            zeros = np.zeros(size)
-            return Condition(self.label, zeros, zeros, objective=self.term, tolerance=self.tolerance)
+            return self._equality(self.term.term_slices()[self.label].stop)
         values = self.term.with_goal(Goal(weight=goal.weight, normalization=goal.normalization))
         size = values.term_slices()[self.label].stop
         factor = np.broadcast_to(np.ravel(np.asarray(goal.weight) / np.asarray(goal.normalization)), (size,))
         lower, upper = (factor * end for end in _limits(goal, size))
         return Condition(self.label, lower, upper, objective=values, tolerance=self.tolerance)
+
+    def _equality(self, size: int) -> Condition:
+        zeros = np.zeros(size)
+        if size <= self.term.parameters.size:
+            return Condition(self.label, zeros, zeros, objective=self.term, tolerance=self.tolerance)
+        width = TOLERANCE if self.tolerance is None else self.tolerance
+        return Condition(self.label, zeros - width, zeros + width, objective=self.term, tolerance=WITHIN * width)
 
     @cached_property
     def _rows(self) -> tuple[Matrix, Vector, Vector]:
