@@ -22,11 +22,13 @@ if TYPE_CHECKING:
         SumTo,
     )
     from fieldfit.objectives import FunctionObjective, Goal, ObjectiveFunction, Prior, ScalarObjective
+    from fieldfit.optimize import Optimizer, register_optimizer
     from fieldfit.optimizers.augmented_lagrangian import AugmentedLagrangianOptimizer
     from fieldfit.optimizers.basin_hopping import BasinHoppingOptimizer
     from fieldfit.optimizers.choice import fit
     from fieldfit.optimizers.cycling import CyclingOptimizer
     from fieldfit.optimizers.derivative_free import DerivativeFreeOptimizer
+    from fieldfit.optimizers.fallback import FallbackOptimizer
     from fieldfit.optimizers.first_order import OptaxOptimizer
     from fieldfit.optimizers.in_graph import JaxOptimizer
     from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from fieldfit.problem import Budget, ConstraintOutcome, OptimizationResult, Problem, Step
     from fieldfit.problem.gradient_check import check_gradient
     from fieldfit.problem.sensitivity import compute_exact_sensitivity, compute_sensitivity
+    from fieldfit.projections import ProximalObjective
+    from fieldfit.things import Term
 
 _HOMES = {
     "AugmentedLagrangianOptimizer": "fieldfit.optimizers.augmented_lagrangian",
@@ -47,6 +51,7 @@ _HOMES = {
     "CyclingOptimizer": "fieldfit.optimizers.cycling",
     "DerivativeFreeOptimizer": "fieldfit.optimizers.derivative_free",
     "Equal": "fieldfit.constraints",
+    "FallbackOptimizer": "fieldfit.optimizers.fallback",
     "Fixed": "fieldfit.constraints",
     "FunctionObjective": "fieldfit.objectives",
     "Goal": "fieldfit.objectives",
@@ -60,20 +65,24 @@ _HOMES = {
     "ObjectiveFunction": "fieldfit.objectives",
     "OptaxOptimizer": "fieldfit.optimizers.first_order",
     "OptimizationResult": "fieldfit.problem",
+    "Optimizer": "fieldfit.optimize",
     "Parameter": "fieldfit.parameters",
     "Parameters": "fieldfit.parameters",
     "Prior": "fieldfit.objectives",
     "Problem": "fieldfit.problem",
+    "ProximalObjective": "fieldfit.projections",
     "ScalarObjective": "fieldfit.objectives",
     "ScipyOptimizer": "fieldfit.optimizers.scipy",
     "Step": "fieldfit.problem",
     "SumTo": "fieldfit.constraints",
+    "Term": "fieldfit.things",
     "TrustRegionOptimizer": "fieldfit.optimizers.scalar_trust_region",
     "check_gradient": "fieldfit.problem.gradient_check",
     "compute_exact_sensitivity": "fieldfit.problem.sensitivity",
     "compute_sensitivity": "fieldfit.problem.sensitivity",
     "fit": "fieldfit.optimizers.choice",
     "make_optimizer": "fieldfit.optimizers.names",
+    "register_optimizer": "fieldfit.optimize",
     "use_compilation_cache": "fieldfit.compilation",
 }
 
@@ -85,6 +94,7 @@ __all__ = [
     "CyclingOptimizer",
     "DerivativeFreeOptimizer",
     "Equal",
+    "FallbackOptimizer",
     "Fixed",
     "FunctionObjective",
     "Goal",
@@ -98,14 +108,17 @@ __all__ = [
     "ObjectiveFunction",
     "OptaxOptimizer",
     "OptimizationResult",
+    "Optimizer",
     "Parameter",
     "Parameters",
     "Prior",
     "Problem",
+    "ProximalObjective",
     "ScalarObjective",
     "ScipyOptimizer",
     "Step",
     "SumTo",
+    "Term",
     "TrustRegionOptimizer",
     "__version__",
     "check_gradient",
@@ -113,6 +126,7 @@ __all__ = [
     "compute_sensitivity",
     "fit",
     "make_optimizer",
+    "register_optimizer",
     "use_compilation_cache",
 ]
 

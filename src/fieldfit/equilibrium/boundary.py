@@ -24,18 +24,22 @@ SURFACES = {"R_lmn": "Rb_lmn", "Z_lmn": "Zb_lmn"}
 """Unknown inside to what it is on the boundary."""
 
 
-def boundary_constraints(equilibrium: Equilibrium) -> list[LinearEquality]:
+def boundary_constraints(equilibrium: Equilibrium, *, prefix: str = "") -> list[LinearEquality]:
     """Return the conditions that unknowns inside meet the boundary modes.
 
     Both sides are parameters: the boundary stays where its modes are fixed, and may move where they are free.
 
     Args:
         equilibrium: Names the modes.
+        prefix: What stands before the names of its parameters: "equilibrium." where it is one of several things.
     """
     modes = equilibrium.mode_numbers
     return [
         LinearEquality(
-            {inner: sums_over_degrees(modes[inner], modes[outer]), outer: -np.eye(len(modes[outer]))},
+            {
+                f"{prefix}{inner}": sums_over_degrees(modes[inner], modes[outer]),
+                f"{prefix}{outer}": -np.eye(len(modes[outer])),
+            },
             0.0,
             name=f"boundary {inner[0]}",
         )

@@ -49,6 +49,7 @@ class Equilibrium:
         pressure: Pressure [Pa] of rho.
         iota: Rotational transform of rho.
         bounds: Parameter array to its (lower, upper) bounds, where it has some.
+        name: What it is called among other things.
 
     Raises:
         ParameterError: An array has the wrong shape or is not finite, or bounds name no array.
@@ -72,6 +73,7 @@ class Equilibrium:
     pressure: PowerSeries
     iota: PowerSeries
     bounds: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    name: str = "equilibrium"
 
     def __post_init__(self) -> None:
         modes = self.mode_numbers

@@ -1,7 +1,7 @@
 """Equilibria in files: NumPy archives of named arrays, exact to the last bit.
 
-The keys are the names of the parameter arrays, "p_l.powers" and "i_l.powers", "resolution" with (L, M), "format" with
-the version of this layout, and "R_lmn.lower" and the like where there are bounds.
+The keys are the names of the parameter arrays, "p_l.powers" and "i_l.powers", "resolution" with (L, M), "name",
+"format" with the version of this layout, and "R_lmn.lower" and the like where there are bounds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def save(equilibrium: Equilibrium, path: FilePath) -> None:
     entries: dict[str, Any] = equilibrium.params_dict
     entries |= {"p_l.powers": equilibrium.pressure.powers, "i_l.powers": equilibrium.iota.powers}
     resolution = equilibrium.resolution
-    entries |= {"resolution": (resolution.radial, resolution.poloidal), "format": FORMAT}
+    entries |= {"resolution": (resolution.radial, resolution.poloidal), "name": equilibrium.name, "format": FORMAT}
     for name, pair in equilibrium.bounds.items():
         missing = dict(zip(ENDS, (-np.inf, np.inf), strict=True))
         for end, given in zip(ENDS, pair, strict=True):
@@ -63,6 +63,7 @@ def load(path: FilePath) -> Equilibrium:
         pressure=profiles["p_l"],
         iota=profiles["i_l"],
         bounds={name: (entries[f"{name}.lower"], entries[f"{name}.upper"]) for name in bounded},
+        name=str(entries["name"]),
     )
 
 
@@ -78,7 +79,9 @@ def _read(path: FilePath) -> dict[str, np.ndarray]:
         raise FileFormatError(
             f"The file {str(path)!r} is not a NumPy archive: {error}. Give a file that `save` wrote."
         ) from error
-    missing = [name for name in (*UNITS, "p_l.powers", "i_l.powers", "resolution", "format") if name not in entries]
+    missing = [
+        name for name in (*UNITS, "p_l.powers", "i_l.powers", "resolution", "name", "format") if name not in entries
+    ]
     if missing:
         raise FileFormatError(
             f"The file {str(path)!r} lacks {', '.join(missing)}, so it is no equilibrium. Give one that `save` wrote."
