@@ -179,7 +179,7 @@ NEAR_ZERO = 1e-150
 
 
 def strictly_inside(x: Vector, bounds: Bounds) -> Vector:
-    """Move what rounding put on or beyond a bound to the nearest number inside, but not nearer to 0 than `NEAR_ZERO`."""
+    """Move what rounding put on or beyond a bound to the nearest number inside; beside 0 that is `NEAR_ZERO`."""
     if bounds is None:
         return x
     lb, ub = bounds
