@@ -69,8 +69,13 @@ def test_function_example_prints_what_the_readme_says(capsys):
     assert_printed(blocks("text")[1], capsys.readouterr().out)
 
 
+def test_constrained_example_prints_what_the_readme_says(capsys):
+    exec(blocks("python")[2], {})
+    assert_printed(blocks("text")[2], capsys.readouterr().out)
+
+
 def test_every_python_block_is_run():
-    assert len(blocks("python")) == 2
+    assert len(blocks("python")) == 3
 
 
 @pytest.mark.parametrize("table", [FORMATS, READERS, REFERENCES, METHODS, OPTIMIZERS], ids=str)

@@ -15,6 +15,9 @@ REACHES = (1e-6, 1e-3)
 """Distances from a limit, relative to the size of the point, within which a constraint may be active: a barrier keeps
 away from it."""
 
+SNAP = 1e-3
+"""Distance from a bound, relative to the larger of 1 and the variable, from which a barrier's end is tried on it."""
+
 CLOSE = 1e-9
 """Residual of the optimality conditions that needs no Newton step."""
 
@@ -61,6 +64,44 @@ def polish(problem: Recorder) -> str:
         note=f"{steps} on the optimality conditions",
     )
     return f"; {steps} on the optimality conditions"
+
+
+def snap_to_bounds(problem: Recorder) -> str:
+    """Try the best point of a run with every variable on the bound that it is pushed against.
+
+    A barrier keeps away from bounds that hold the solution. The point is taken only if it is better.
+
+    Args:
+        problem: The run so far.
+
+    Returns:
+        What was done, to be added to a message; empty if nothing.
+
+    Raises:
+        Interruption: A budget is spent.
+    """
+    x, best = problem.best_x, problem.best
+    if best.gradient is None or problem.is_noisy:
+        return ""
+    bound = np.where(best.gradient > 0.0, problem.lower, problem.upper)
+    is_pushed = (best.gradient != 0.0) & (np.abs(x - bound) <= SNAP * np.maximum(1.0, np.abs(x))) & (x != bound)
+    if not np.any(is_pushed):
+        return ""
+    snapped = np.where(is_pushed, bound, x)
+    found = problem.evaluate(snapped, best.state)
+    if not found.is_finite or not found.is_better_than(best):
+        return ""
+    problem.accept()
+    problem.tell(
+        snapped,
+        cost=found.cost,
+        reduction=best.cost - found.cost,
+        step_norm=float(np.linalg.norm(snapped - x)),
+        optimality=np.nan,
+        is_accepted=True,
+        note="moved onto bounds",
+    )
+    return "; moved onto bounds"
 
 
 def _nearest(problem: Recorder, x: Vector, best: Evaluation) -> KktPoint | None:

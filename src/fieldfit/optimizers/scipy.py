@@ -15,7 +15,7 @@ import scipy.optimize
 
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.kkt_polish import polish
+from fieldfit.optimizers.kkt_polish import polish, snap_to_bounds
 from fieldfit.optimizers.scipy_constraints import scipy_constraints
 from fieldfit.optimizers.scipy_dialogue import Dialogue, Halt, Limits
 from fieldfit.optimizers.scipy_messages import caught_warnings, explained
@@ -130,6 +130,8 @@ class ScipyOptimizer(AbstractOptimizer):
             is_over = is_over or not self._begins_again(dialogue, first_cost, n_runs)
         if problem.constraints is not None and self.traits.needs_gradient:
             message += polish(problem)
+        elif self.method == "trust-constr":
+            message += snap_to_bounds(problem)
         return Outcome(message, max(dialogue.iteration, problem.iteration))
 
     def _solve(self, dialogue: Dialogue, n_runs: int) -> tuple[str, bool]:
