@@ -57,10 +57,23 @@ def to_numpy(tree: Any) -> Any:
     import numpy as np
 
     # The two common cases without a walk over a tree, which takes longer than the copy.
-    arrays = (np.ndarray, jax.Array)
     if type(tree) is tuple:
-        if all(isinstance(entry, arrays) for entry in tree):
-            return tuple(np.asarray(entry) for entry in tree)
-    elif isinstance(tree, arrays):
+        if all(type(entry) in _ARRAYS or _is_array(entry) for entry in tree):
+            return tuple([np.asarray(entry) for entry in tree])
+    elif type(tree) in _ARRAYS or _is_array(tree):
         return np.asarray(tree)
     return jax.tree.map(np.asarray, tree)
+
+
+_ARRAYS: set[type] = set()
+"""Types that were found to be arrays: asking JAX's abstract class takes a microsecond each time."""
+
+
+def _is_array(entry: Any) -> bool:
+    import jax
+    import numpy as np
+
+    if not isinstance(entry, np.ndarray | jax.Array):
+        return False
+    _ARRAYS.add(type(entry))
+    return True

@@ -146,9 +146,10 @@ class ScalarObjective(AbstractObjective):
         _check_is_one(loss)
         return loss.reshape(())
 
-    def _scalar(self, loss: Any) -> float:
-        _check_is_one(loss)
-        return float(np.ravel(loss)[0])
+    def _scalar(self, loss: np.ndarray) -> float:
+        if loss.size != 1:
+            _check_is_one(loss)
+        return loss.item()
 
 
 def _check_is_one(loss: Any) -> None:

@@ -91,21 +91,11 @@ class Evaluation:
 
     def chained(self, jacobian: Matrix | None, gradient: Vector | None) -> Evaluation:
         """Return the same with derivatives with respect to other variables."""
-        # Not `dataclasses.replace`, which takes longer than many a model.
-        return Evaluation(
-            self.cost,
-            self.residuals,
-            jacobian,
-            gradient,
-            self.state,
-            self.is_stale,
-            self.note,
-            self.failure,
-            self.n_differences,
-            constraints=self.constraints,
-            constraint_jacobian=self.constraint_jacobian,
-            violation=self.violation,
-        )
+        # Not `dataclasses.replace` nor the constructor, which take longer than many a model.
+        made = object.__new__(Evaluation)
+        made.__dict__.update(self.__dict__, jacobian=jacobian, gradient=gradient, columns=None)
+        made.__dict__.pop("is_finite", None)
+        return made
 
     def is_better_than(self, other: Evaluation) -> bool:
         """Whether this one is worth more: what violates constraints less comes first, then the lower cost."""

@@ -282,10 +282,10 @@ class _Products:
         problem, x = self.problem, self.x
         length = float(np.max(np.abs(direction)))
         step = problem.hessian_step(x) / length
-        room = problem.room(x, direction), problem.room(x, -direction)
-        if max(room) < step:
-            return None
-        step = step if room[0] >= step else -step
+        if problem.room(x, direction) < step:
+            if problem.room(x, -direction) < step:
+                return None
+            step = -step
         self.n_evaluations += 1 if problem.has_derivatives else 1 + x.size
         gradient = problem.gradient(np.clip(x + step * direction, problem.lower, problem.upper), self._best.state)
         return (gradient - _gradient(self._best)) / step
@@ -296,20 +296,23 @@ def _eigenvectors(products: _Products, gradient: Vector, is_free: np.ndarray) ->
     norm = float(np.linalg.norm(gradient))
     if norm == 0.0:
         return np.zeros(1), np.zeros(1)
-    basis, images = [gradient / norm], []
-    for _ in range(min(int(np.count_nonzero(is_free)), MOST_PRODUCTS)):
-        image = np.where(is_free, products(basis[-1]), 0.0)
-        images.append(image)
-        rest = image - sum((vector @ image) * vector for vector in basis)
+    most = min(int(np.count_nonzero(is_free)), MOST_PRODUCTS)
+    basis, images = np.zeros((most, gradient.size)), np.zeros((most, gradient.size))
+    basis[0], count = gradient / norm, 0
+    while count < most:
+        images[count] = np.where(is_free, products(basis[count]), 0.0)
+        count += 1
+        known = basis[:count]
+        rest = images[count - 1] - (known @ images[count - 1]) @ known
         # Once more, or rounding leaves a part of the earlier vectors.
-        rest = rest - sum((vector @ rest) * vector for vector in basis)
+        rest = rest - (known @ rest) @ known
         length = float(np.linalg.norm(rest))
         # Differences of gradients have about half the digits: what is left below that is their noise.
-        if length <= EPS**0.5 * float(np.linalg.norm(image)):
+        if count == most or length <= EPS**0.5 * float(np.linalg.norm(images[count - 1])):
             break
-        basis.append(rest / length)
-    vectors = np.stack(basis[: len(images)])
-    projected = vectors @ np.stack(images).T
+        basis[count] = rest / length
+    vectors = basis[:count]
+    projected = vectors @ images[:count].T
     values, rotation = scipy.linalg.eigh(0.5 * (projected + projected.T))
     return values, rotation.T @ (vectors @ gradient)
 
