@@ -114,7 +114,7 @@ def force(q: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def force_density(q: Mapping[str, Any]) -> Any:
-    """Return |J x B - grad p| [N/m^3], shape (nodes,).
+    """Return the length of J x B - grad p [N/m^3], shape (nodes,).
 
     grad rho and e_h are not orthogonal: grad rho . grad theta = -g_rt R^2 / (sqrt g)^2.
 

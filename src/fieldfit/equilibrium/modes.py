@@ -73,7 +73,7 @@ def spectral_scales(modes: Modes, *, alpha: float = 1.2, order: float = np.inf, 
         smallest: Lower limit of a scale.
 
     Returns:
-        max(exp(-alpha |mode|) / exp(-alpha), smallest), shape (modes,).
+        max(exp(-alpha size) / exp(-alpha), smallest), shape (modes,).
     """
     size = np.linalg.norm(modes, ord=order, axis=1)
     return np.maximum(np.exp(-alpha * (size - 1.0)), smallest)

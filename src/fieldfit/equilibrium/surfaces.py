@@ -36,7 +36,7 @@ def flux_surfaces(
 
 
 def force_error(equilibrium: Equilibrium, rho: Any, theta: Any) -> Float[np.ndarray, "..."]:
-    """Return |J x B - grad p| [N/m^3] at points in flux coordinates.
+    """Return the length of J x B - grad p [N/m^3] at points in flux coordinates.
 
     Args:
         equilibrium: Solved or not.
