@@ -38,7 +38,9 @@ def test_a_quick_run_fills_every_column(tmp_path, capsys):
 
 def test_every_family_of_optimizers_and_every_classic_name_is_in_the_matrix():
     targets = {CATALOGUE[label][0] if label in CATALOGUE else label for label in LABELS}
-    assert {target.partition(":")[0] for target in targets} >= set(OPTIMIZERS)
+    # Without constraints these two do what least squares and SLSQP do.
+    for_constraints = {"augmented-lagrangian", "fallback"}
+    assert {target.partition(":")[0] for target in targets} >= set(OPTIMIZERS) - for_constraints
     assert all(name in LABELS or target in targets for name, (target, _) in CATALOGUE.items())
 
 

@@ -170,9 +170,17 @@ def test_step_out_of_bounds_is_reflected_when_the_model_prefers_it():
 
 
 def test_strictly_inside_moves_by_one_number_only():
-    bounds = (np.array([0.0, 0.0, 1.0]), np.array([1.0, 1.0, 1.0]))
-    moved = strictly_inside(np.array([0.0, 1.5, 1.0]), bounds)
-    assert_allclose(moved, [np.nextafter(0.0, 1.0), np.nextafter(1.0, 0.0), 1.0], rtol=0.0, atol=0.0)
+    bounds = (np.array([2.0, 0.0, 1.0]), np.array([3.0, 1.0, 1.0]))
+    moved = strictly_inside(np.array([2.0, 1.5, 1.0]), bounds)
+    assert_allclose(moved, [np.nextafter(2.0, 3.0), np.nextafter(1.0, 0.0), 1.0], rtol=0.0, atol=0.0)
+
+
+def test_beside_a_bound_at_zero_the_square_of_a_variable_does_not_underflow():
+    bounds = (np.array([0.0, -1.0]), np.array([1.0, 0.0]))
+    moved = strictly_inside(np.array([0.0, 0.0]), bounds)
+    assert moved[0] > 0.0 > moved[1]
+    assert np.all(moved**2 > 0.0)
+    assert np.all(np.abs(moved) <= 1e-150)
 
 
 @pytest.mark.parametrize(
