@@ -63,6 +63,7 @@ from fieldfit.optimizers.kkt_newton import KktPoint, newton_kkt
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
 from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
 from fieldfit.optimizers.scipy import ScipyOptimizer
+from fieldfit.optimizers.stopping import check_stopping
 from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Traits, run_part
 from fieldfit.typing import Vector
 
@@ -183,12 +184,7 @@ class AugmentedLagrangianOptimizer(AbstractOptimizer):
     initial_penalty: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ftol", "xtol", "gtol"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value < 1.0:
-                raise SettingsError(f"{name} = {value} is not in [0, 1). Give a small number, or None to disable it.")
-        if self.maxiter < 1:
-            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        check_stopping({"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}, self.maxiter)
         for name in ("ctol", "initial_penalty"):
             value = getattr(self, name)
             if value is not None and not (value > 0.0 and math.isfinite(value)):

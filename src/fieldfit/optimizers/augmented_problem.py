@@ -159,30 +159,11 @@ class AugmentedProblem(AbstractVectorProblem):
         active = rows[self.shifts.is_active(values)]
         return found + active.T @ (self.shifts.penalties[self.shifts.is_active(values), None] * active)
 
-    def hessian_product(self, x: Vector, direction: Vector, state: Evaluation) -> Vector:
-        """Return the Hessian times a direction, shape (n,)."""
-        return self.hessian(x, state) @ direction
-
-    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        """Return zero: there are no constraints left."""
-        return np.zeros((x.size, x.size))
-
     def values(self, x: Vector) -> Any:
         return self.outer.problem.values(x)
 
     def describe(self, x: Vector) -> str:
         return self.outer.problem.describe(x)
-
-    def traced(self, x: Any) -> Any:
-        """Refuse: an evaluation of the constrained problem is counted, so it cannot be part of a compiled program.
-
-        Raises:
-            SettingsError: Always.
-        """
-        raise SettingsError(
-            "The augmented Lagrangian cannot be traced by JAX, because each of its evaluations is recorded. Give an "
-            "inner optimizer that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
-        )
 
     def _is_outside(self, values: Vector) -> bool:
         if self._row_scale is None:

@@ -33,6 +33,7 @@ from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.acceleration import Curvature, accelerate, measure_curvature
 from fieldfit.optimizers.exact_steps import EPS, FACTORIZATIONS, exact_step, norm
+from fieldfit.optimizers.stopping import check_stopping
 from fieldfit.optimizers.trust_region import LocalModel, local_model, select_step, strictly_inside, update_radius
 from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
@@ -144,12 +145,7 @@ class LeastSquaresOptimizer(AbstractOptimizer):
     factorization: str = "qr"
 
     def __post_init__(self) -> None:
-        for name in ("ftol", "xtol", "gtol"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value < 1.0:
-                raise SettingsError(f"{name} = {value} is not in [0, 1). Give a small number, or None to disable it.")
-        if self.maxiter < 1:
-            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        check_stopping({"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}, self.maxiter)
         if not (self.initial_radius > 0.0 and np.isfinite(self.initial_radius)):
             raise SettingsError(f"initial_radius = {self.initial_radius} is not positive. Give a number such as 1.")
         if self.factorization not in FACTORIZATIONS:

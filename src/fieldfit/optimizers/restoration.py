@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.objectives.objective import evaluation_from_residuals
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
@@ -61,30 +60,11 @@ class ViolationProblem(AbstractVectorProblem):
             jacobian = (is_pushing / self._units)[:, None] * found.constraint_jacobian
         return evaluation_from_residuals(outside, jacobian, state=found, n_differences=found.n_differences)
 
-    def hessian(self, x: Vector, state: Evaluation) -> Matrix:
-        """Return the Gauss-Newton part of the second derivatives, which is all there is where they become zero."""
-        jacobian = self.violations(state).jacobian
-        return np.zeros((x.size, x.size)) if jacobian is None else jacobian.T @ jacobian
-
-    def hessian_product(self, x: Vector, direction: Vector, state: Evaluation) -> Vector:
-        return self.hessian(x, state) @ direction
-
-    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        return np.zeros((x.size, x.size))
-
     def values(self, x: Vector) -> Any:
         return self.outer.problem.values(x)
 
     def describe(self, x: Vector) -> str:
         return self.outer.problem.describe(x)
-
-    def traced(self, x: Any) -> Any:
-        """Refuse: an evaluation of the constrained problem is recorded, so it cannot be part of a compiled program.
-
-        Raises:
-            SettingsError: Always.
-        """
-        raise SettingsError("Violations cannot be traced by JAX. Use an optimizer that runs outside the graph.")
 
 
 def restore(problem: Recorder) -> bool:

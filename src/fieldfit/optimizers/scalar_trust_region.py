@@ -31,6 +31,7 @@ from fieldfit.optimizers.exact_steps import EPS, norm
 from fieldfit.optimizers.indefinite_steps import METHODS
 from fieldfit.optimizers.least_squares import ZERO_COST
 from fieldfit.optimizers.scalar_model import ScalarModel, first_scale, next_scale, scalar_model, select_step
+from fieldfit.optimizers.stopping import check_stopping
 from fieldfit.optimizers.trust_region import strictly_inside, update_radius
 from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
@@ -140,12 +141,7 @@ class TrustRegionOptimizer(AbstractOptimizer):
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise SettingsError(unknown_name("method of TrustRegionOptimizer", self.method, METHODS))
-        for name in ("ftol", "xtol", "gtol"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 <= value < 1.0:
-                raise SettingsError(f"{name} = {value} is not in [0, 1). Give a small number, or None to disable it.")
-        if self.maxiter < 1:
-            raise SettingsError(f"maxiter = {self.maxiter} leaves nothing to do. Give at least 1.")
+        check_stopping({"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}, self.maxiter)
         if not (self.initial_radius > 0.0 and np.isfinite(self.initial_radius)):
             raise SettingsError(f"initial_radius = {self.initial_radius} is not positive. Give a number such as 1.")
 

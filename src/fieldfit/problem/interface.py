@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fieldfit.errors import EvaluationError
+from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.typing import Matrix, Vector
 
@@ -68,26 +68,6 @@ class AbstractVectorProblem(ABC):
         """
 
     @abstractmethod
-    def hessian(self, x: Vector, state: Any) -> Matrix:
-        """Return the second derivatives of the cost, shape (n, n).
-
-        Raises:
-            EvaluationError: A gradient it needs cannot be computed.
-        """
-
-    @abstractmethod
-    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
-        """Return the Hessian of the cost times a direction, shape (n,); see `hessian`."""
-
-    @abstractmethod
-    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        """Return the second derivatives of multipliers @ c(x), shape (n, n); zero without constraints.
-
-        Raises:
-            EvaluationError: A Jacobian it needs cannot be computed.
-        """
-
-    @abstractmethod
     def values(self, x: Vector) -> Any:
         """Return the parameters at x in physical units, in the structure in which they were given."""
 
@@ -95,13 +75,63 @@ class AbstractVectorProblem(ABC):
     def describe(self, x: Vector) -> str:
         """Write the parameters at x, element by element, for messages."""
 
-    @abstractmethod
+    def hessian(self, x: Vector, state: Any) -> Matrix:
+        """Return the second derivatives of the cost, shape (n, n).
+
+        Raises:
+            EvaluationError: A gradient it needs cannot be computed.
+        """
+        return self.differenced_hessian(x, state)
+
+    def differenced_hessian(self, x: Vector, state: Any) -> Matrix:
+        """Return the second derivatives of the cost by differences of gradients inside the bounds, shape (n, n).
+
+        Raises:
+            EvaluationError: A gradient it needs cannot be computed.
+        """
+        columns = [self.hessian_along(x, direction, state) for direction in np.eye(x.size)]
+        found = np.stack([np.zeros_like(x) if column is None else column for column in columns])
+        return 0.5 * (found + found.T)
+
+    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
+        """Return the Hessian of the cost times a direction, shape (n,); see `hessian`."""
+        return self.hessian(x, state) @ direction
+
+    def hessian_along(self, x: Vector, direction: Vector, state: Any) -> Vector | None:
+        """Return the change of the gradient along a direction, shape (n,); None if the bounds leave no room.
+
+        Raises:
+            EvaluationError: A gradient it needs cannot be computed.
+        """
+        length = float(np.max(np.abs(direction)))
+        if length == 0.0:
+            return np.zeros_like(x)
+        step = self.hessian_step(x) / length
+        ends = [sign * min(step, self.room(x, sign * direction)) for sign in (1.0, -1.0)]
+        taken = ends[0] - ends[1]
+        if taken < 1e-3 * step:
+            return None
+        ahead, behind = (self.gradient(np.clip(x + end * direction, self.lower, self.upper), state) for end in ends)
+        return (ahead - behind) / taken
+
+    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
+        """Return the second derivatives of multipliers @ c(x), shape (n, n); zero without constraints.
+
+        Raises:
+            EvaluationError: A Jacobian it needs cannot be computed.
+        """
+        return np.zeros((x.size, x.size)) if self.constraints is None else self.constraints.hessian(x, multipliers)
+
     def traced(self, x: Any) -> Any:
         """Return residuals or scalar of a traced x, inside a function that JAX compiles.
 
         Raises:
             SettingsError: It cannot be traced.
         """
+        raise SettingsError(
+            f"{type(self).__name__} cannot be traced by JAX: its evaluations are made one by one. Use an optimizer "
+            "that runs outside the graph, such as LeastSquaresOptimizer or ScipyOptimizer."
+        )
 
     def traced_cost(self, x: Any) -> Any:
         """Return half the sum of squares, or the scalar, of a traced x."""

@@ -37,28 +37,15 @@ def downward_curvature(tangent: TangentProblem, limits: Limits) -> tuple[float, 
     if size > MOST or not tangent.has_derivatives or tangent.is_noisy:
         return 0.0, 0
     try:
-        columns = [_slope(tangent, direction) for direction in np.eye(size)]
+        values, vectors = scipy.linalg.eigh(tangent.hessian(tangent.center, tangent.initial_state()))
     except EvaluationError:
         return 0.0, 2 * size
-    hessian = np.stack(columns)
-    values, vectors = scipy.linalg.eigh(0.5 * (hessian + hessian.T))
     largest = float(np.max(np.abs(values)))
     if values[0] >= -DOWNWARDS * largest:
         return 0.0, 2 * size
     way = tangent.basis @ vectors[:, 0]
     is_allowed = any(_is_allowed(tangent.problem, tangent.point, sign * way, limits) for sign in (1.0, -1.0))
     return float(values[0]) / largest if is_allowed else 0.0, 2 * size
-
-
-def _slope(tangent: TangentProblem, direction: Vector) -> Vector:
-    """Return the second derivatives of the Lagrangian along a direction, by differences inside the bounds."""
-    step = tangent.hessian_step(tangent.center)
-    ends = [sign * min(step, tangent.room(tangent.center, sign * direction)) for sign in (1.0, -1.0)]
-    if ends[0] - ends[1] < 1e-3 * step:
-        return np.zeros(tangent.center.size)
-    state = tangent.initial_state()
-    ahead, behind = (tangent.gradient(tangent.center + end * direction, state) for end in ends)
-    return (ahead - behind) / (ends[0] - ends[1])
 
 
 def _is_allowed(problem: AbstractVectorProblem, x: Vector, way: Vector, limits: Limits) -> bool:

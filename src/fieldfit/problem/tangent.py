@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fieldfit.diagnostics import Multipliers
-from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.typing import Matrix, Vector
@@ -69,27 +68,11 @@ class TangentProblem(AbstractVectorProblem):
         inside = np.clip(self._point(x), self.problem.lower, self.problem.upper)
         return self.restricted(self.problem.evaluate(inside, state, derivatives=derivatives))
 
-    def hessian(self, x: Vector, state: Any) -> Matrix:
-        point = self._point(x)
-        whole = self.problem.hessian(point, state) + self.problem.constraint_hessian(point, self._rows)
-        return self.basis.T @ whole @ self.basis
-
-    def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
-        return self.hessian(x, state) @ direction
-
-    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        return np.zeros((x.size, x.size))
-
     def values(self, x: Vector) -> Any:
         return self.problem.values(self._point(x))
 
     def describe(self, x: Vector) -> str:
         return self.problem.describe(self._point(x))
-
-    def traced(self, x: Any) -> Any:
-        raise SettingsError(
-            "The Lagrangian along directions is not traced by JAX. Use an optimizer that runs outside the graph."
-        )
 
     def room(self, x: Vector, direction: Vector) -> float:
         way = self.basis @ direction

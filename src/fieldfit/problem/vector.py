@@ -110,19 +110,12 @@ class VectorProblem(AbstractVectorProblem):
         Raises:
             EvaluationError: A gradient it needs cannot be computed.
         """
-        if self.is_traceable:
-            return self._traced_hessian(x)
-        columns = [self._along(x, direction, state) for direction in np.eye(x.size)]
-        found = np.stack([np.zeros_like(x) if column is None else column for column in columns])
-        return 0.5 * (found + found.T)
-
-    def constraint_hessian(self, x: Vector, multipliers: Vector) -> Matrix:
-        return np.zeros((x.size, x.size)) if self.constraints is None else self.constraints.hessian(x, multipliers)
+        return self._traced_hessian(x) if self.is_traceable else self.differenced_hessian(x, state)
 
     def hessian_product(self, x: Vector, direction: Vector, state: Any) -> Vector:
         if self.is_traceable:
             return self._traced_product(x, direction)
-        found = self._along(x, direction, state)
+        found = self.hessian_along(x, direction, state)
         # In a corner of the bounds there may be no room along a direction, but there is along every variable.
         return self.hessian(x, state) @ direction if found is None else found
 
@@ -162,19 +155,6 @@ class VectorProblem(AbstractVectorProblem):
 
         gradient = jax.grad(self.traced_cost)
         return in_double_precision(jax.jit(lambda x, direction: jax.jvp(gradient, (x,), (direction,))[1]))
-
-    def _along(self, x: Vector, direction: Vector, state: Any) -> Vector | None:
-        """Return the change of the gradient along a direction; None if the bounds leave no room."""
-        length = float(np.max(np.abs(direction)))
-        if length == 0.0:
-            return np.zeros_like(x)
-        step = self.hessian_step(x) / length
-        ends = [sign * min(step, self.room(x, sign * direction)) for sign in (1.0, -1.0)]
-        taken = ends[0] - ends[1]
-        if taken < 1e-3 * step:
-            return None
-        ahead, behind = (self.gradient(np.clip(x + end * direction, self.lower, self.upper), state) for end in ends)
-        return (ahead - behind) / taken
 
     def _describe_not_finite(self, x: Vector, found: Evaluation) -> str:
         where = "the objective"
