@@ -34,15 +34,15 @@ def test_walk_finds_the_lowest_of_many_minima():
     assert result.seed == 0
 
 
-def test_rastrigin_in_five_dimensions_is_solved():
-    # The other starts and functions are in `benchmarks/global_search.py`.
-    problems = [problem for problem in PROBLEMS if problem.name in ("rastrigin/0", "rastrigin/2")]
-    for problem in problems:
-        start = Parameter("x", problem.start, lower=problem.lower, upper=problem.upper)
-        objective = ScalarObjective(lambda p, problem=problem: problem.function(p["x"], jnp), [start])
-        result = BasinHoppingOptimizer(seed=problem.seed).optimize(objective)
-        np.testing.assert_allclose(result.x["x"], problem.optimum, atol=1e-6)
-        assert result.n_evaluations < 10_000
+# The other starts and functions are in `benchmarks/global_search.py`.
+@pytest.mark.parametrize("name", ["rastrigin/0", pytest.param("rastrigin/2", marks=pytest.mark.slow)])
+def test_rastrigin_in_five_dimensions_is_solved(name):
+    problem = next(problem for problem in PROBLEMS if problem.name == name)
+    start = Parameter("x", problem.start, lower=problem.lower, upper=problem.upper)
+    objective = ScalarObjective(lambda p: problem.function(p["x"], jnp), [start])
+    result = BasinHoppingOptimizer(seed=problem.seed).optimize(objective)
+    np.testing.assert_allclose(result.x["x"], problem.optimum, atol=1e-6)
+    assert result.n_evaluations < 10_000
 
 
 def test_unbounded_variables_hop_in_their_scales():

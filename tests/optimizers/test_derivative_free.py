@@ -97,14 +97,17 @@ def test_lowest_of_many_minima_is_found(global_method):
         np.testing.assert_allclose(result.x["x"], 0.0, atol=1e-7)
 
 
-def test_rastrigin_in_five_dimensions_is_solved_from_five_starts():
-    problems = [problem for problem in PROBLEMS if problem.name.startswith("rastrigin")]
-    for problem in problems:
-        start = Parameter("x", problem.start, lower=problem.lower, upper=problem.upper)
-        objective = ScalarObjective(lambda p, problem=problem: problem.function(p["x"], jnp), [start])
-        result = DerivativeFreeOptimizer(seed=problem.seed).optimize(objective)
-        np.testing.assert_allclose(result.x["x"], problem.optimum, atol=1e-6)
-        assert result.n_evaluations < 10_000
+RASTRIGIN = [problem.name for problem in PROBLEMS if problem.name.startswith("rastrigin")]
+
+
+@pytest.mark.parametrize("name", [RASTRIGIN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RASTRIGIN[1:])])
+def test_rastrigin_in_five_dimensions_is_solved(name):
+    problem = next(problem for problem in PROBLEMS if problem.name == name)
+    start = Parameter("x", problem.start, lower=problem.lower, upper=problem.upper)
+    objective = ScalarObjective(lambda p: problem.function(p["x"], jnp), [start])
+    result = DerivativeFreeOptimizer(seed=problem.seed).optimize(objective)
+    np.testing.assert_allclose(result.x["x"], problem.optimum, atol=1e-6)
+    assert result.n_evaluations < 10_000
 
 
 def test_bounds_hold_at_every_evaluation(method):
