@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
     from fieldfit.optimizers.scipy import ScipyOptimizer
     from fieldfit.parameters import Parameter, Parameters
-    from fieldfit.problem import Budget, ConstraintOutcome, OptimizationResult, Problem, Step
+    from fieldfit.problem import (
+        Budget,
+        Checkpoint,
+        ConstraintOutcome,
+        OptimizationResult,
+        Problem,
+        Step,
+        read_checkpoint,
+        register_state,
+    )
     from fieldfit.problem.gradient_check import check_gradient
     from fieldfit.problem.sensitivity import compute_exact_sensitivity, compute_sensitivity
     from fieldfit.projections import ProximalObjective
@@ -47,6 +56,7 @@ _HOMES = {
     "AugmentedLagrangianOptimizer": "fieldfit.optimizers.augmented_lagrangian",
     "BasinHoppingOptimizer": "fieldfit.optimizers.basin_hopping",
     "Budget": "fieldfit.problem",
+    "Checkpoint": "fieldfit.problem",
     "ConstraintOutcome": "fieldfit.problem",
     "CyclingOptimizer": "fieldfit.optimizers.cycling",
     "DerivativeFreeOptimizer": "fieldfit.optimizers.derivative_free",
@@ -82,7 +92,9 @@ _HOMES = {
     "compute_sensitivity": "fieldfit.problem.sensitivity",
     "fit": "fieldfit.optimizers.choice",
     "make_optimizer": "fieldfit.optimizers.names",
+    "read_checkpoint": "fieldfit.problem",
     "register_optimizer": "fieldfit.optimize",
+    "register_state": "fieldfit.problem",
     "use_compilation_cache": "fieldfit.compilation",
 }
 
@@ -90,6 +102,7 @@ __all__ = [
     "AugmentedLagrangianOptimizer",
     "BasinHoppingOptimizer",
     "Budget",
+    "Checkpoint",
     "ConstraintOutcome",
     "CyclingOptimizer",
     "DerivativeFreeOptimizer",
@@ -126,7 +139,9 @@ __all__ = [
     "compute_sensitivity",
     "fit",
     "make_optimizer",
+    "read_checkpoint",
     "register_optimizer",
+    "register_state",
     "use_compilation_cache",
 ]
 

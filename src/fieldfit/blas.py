@@ -1,7 +1,9 @@
 """One thread for linear algebra on small matrices.
 
-The matrices of a molecule are too small to gain from several threads of a BLAS library, and where the cores are busy
-its threads wait for each other: a Cholesky factorization of 1 ms then takes 60.
+The matrices of a molecule, and of the steps of most fits, are too small to gain from several threads of a BLAS library,
+and where the cores are busy its threads wait for each other: a Cholesky factorization of 1 ms then takes 60. Every
+optimizer runs under it. What it can cost is small beside the evaluations behind it: a QR factorization of 100000
+residuals by 100 variables takes 0.4 s on one thread.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fieldfit.errors import SettingsError
 from fieldfit.optimizers import OPTIMIZERS
 from fieldfit.optimizers.capabilities import METHOD_TABLES, capability_table, method_names
 from fieldfit.optimizers.names import make_optimizer
-from fieldfit.problem import AbstractOptimizer
+from fieldfit.problem import AbstractOptimizer, AbstractSteppedOptimizer
 from toys import Watched, rosenbrock
 
 MINIMUM = np.array([1.0, 2.0])
@@ -238,12 +238,27 @@ def test_rosenbrock_is_solved_by_those_who_use_derivatives(optimizer):
     assert result.success
 
 
+def test_a_run_resumed_from_a_file_equals_the_uninterrupted_one_or_says_that_it_begins_anew(optimizer, tmp_path):
+    path, traits = tmp_path / "run.npz", optimizer.traits
+    whole = optimizer.optimize(bowl_for(optimizer))
+    optimizer.optimize(bowl_for(optimizer), checkpoint=path, observers=[lambda step: step.iteration == 2])
+    again = optimizer.optimize(bowl_for(optimizer), resume=path)
+    if traits.is_resumable:
+        assert again.history == whole.history
+        assert again.final_params.tolist() == whole.final_params.tolist()
+        assert (again.message, again.n_iterations) == (whole.message, whole.n_iterations)
+    else:
+        assert "begun anew at the best point of" in again.message
+        assert again.initial_score <= whole.initial_score
+
+
 def test_every_final_class_is_in_the_table():
     for module in pkgutil.iter_modules(fieldfit.optimizers.__path__):
         importlib.import_module(f"fieldfit.optimizers.{module.name}")
+    below = [*AbstractOptimizer.__subclasses__(), *AbstractSteppedOptimizer.__subclasses__()]
     classes = {
         subclass
-        for subclass in AbstractOptimizer.__subclasses__()
+        for subclass in below
         if subclass.__module__.startswith("fieldfit.") and not subclass.__name__.startswith("Abstract")
     }
     assert classes == set(OPTIMIZERS.values())

@@ -341,7 +341,9 @@ def test_observers_hear_every_turn_with_its_violation():
     steps = []
     result = AugmentedLagrangianOptimizer().optimize(case("HS26"), observers=[steps.append])
     assert [step.iteration for step in steps] == list(range(result.n_iterations + 1))
-    assert all("violation" in step.note for step in steps)
+    # The start violates 3 = (1 + x1^2) x0 + x2^4 by ten, in units of a tolerance of 1e-8; the end holds it.
+    assert_allclose(steps[0].violation, abs(5.0 * -2.6 + 16.0 - 3.0) / 1e-8, atol=1e-3)
+    assert steps[-1].violation <= 1.0
 
 
 def test_problem_without_constraints_is_left_to_the_inner_optimizer():
@@ -371,3 +373,45 @@ def test_option_that_cannot_be_is_refused(options):
 def test_maxiter_is_said():
     _, outcome, _ = solved(case("HS100"), maxiter=1, gtol=None, optimizer=ScipyOptimizer("L-BFGS-B", maxiter=3))
     assert outcome.message == "maxiter reached: 1"
+
+
+def narrow_band(width):
+    """Minimise |x - (3, 4)|^2 with x_0 = x_1 but for a width, twice; the start is inside."""
+    objective = FunctionObjective(lambda p: p["x"] - jnp.array([3.0, 4.0]), variables([0.3, 0.3]))
+    band = NonlinearInequality(lambda p: p["x"][0] ** 3 - p["x"][1] ** 3, lower=-width, upper=width, name="band")
+    return Problem(objective, constraints=[band])
+
+
+@pytest.mark.parametrize("width", [1e-2, 1e-4, 1e-6])
+def test_a_run_does_not_stay_in_a_narrow_range_where_it_began(width):
+    _, outcome, x = solved(narrow_band(width))
+    # On x_1^3 = x_0^3 + w the distance is least near (3.5, 3.5), where the normal is (1, -1) but for w.
+    assert_allclose(x, 3.5, atol=width)
+    assert_allclose(x[0] ** 3 - x[1] ** 3, -width, rtol=1e-3)
+    # x - a + y c' = 0 with c' = 3 x^2 (1, -1).
+    assert_allclose(outcome.multipliers, [-0.5 / (3.0 * 3.5**2)], rtol=10.0 * width)
+    assert outcome.n_iterations <= 4
+
+
+def test_a_run_ends_at_the_first_turn_at_which_the_tests_of_the_call_hold():
+    # Loose tests, and no second derivatives to end it earlier.
+    loose = {"gtol": None, "ftol": 1e-4, "xtol": 1e-3}
+    _, early, _ = solved(case("HS27"), **loose)
+    _, late, _ = solved(case("HS27"), gtol=None, ftol=1e-13, xtol=1e-12)
+    assert early.message.startswith(("ftol", "xtol"))
+    assert early.n_iterations < late.n_iterations
+
+
+def test_a_target_that_is_reached_ends_the_run():
+    recorder, outcome, _ = solved(case("HS26"), gtol=None, ftol=None, xtol=None, target_cost=1e-4)
+    assert outcome.message.startswith("target_cost")
+    assert 0.0 <= recorder.best.cost <= 1e-4
+    assert recorder.best.violation <= 1.0
+
+
+def test_nothing_is_compiled_for_second_derivatives_of_squares(monkeypatch):
+    monkeypatch.setattr(Recorder, "hessian", lambda *_: pytest.fail("a Hessian was asked for"))
+    monkeypatch.setattr(Recorder, "constraint_hessian", lambda *_: pytest.fail("a Hessian was asked for"))
+    _, outcome, x = solved(narrow_band(1e-3))
+    assert outcome.message.startswith("gtol")
+    assert_allclose(x, 3.5, atol=1e-3)

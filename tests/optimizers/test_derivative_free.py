@@ -100,7 +100,9 @@ def test_lowest_of_many_minima_is_found(global_method):
 RASTRIGIN = [problem.name for problem in PROBLEMS if problem.name.startswith("rastrigin")]
 
 
-@pytest.mark.parametrize("name", [RASTRIGIN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RASTRIGIN[1:])])
+@pytest.mark.parametrize(
+    "name", [RASTRIGIN[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RASTRIGIN[1:])]
+)
 def test_rastrigin_in_five_dimensions_is_solved(name):
     problem = next(problem for problem in PROBLEMS if problem.name == name)
     start = Parameter("x", problem.start, lower=problem.lower, upper=problem.upper)

@@ -10,6 +10,7 @@ from problems import ALL
 
 from fieldfit import FunctionObjective, LeastSquaresOptimizer, Parameter, Parameters, Problem, ScalarObjective
 from fieldfit.errors import SettingsError
+from fieldfit.optimizers.acceleration import ACCELERATIONS, MANY_VARIABLES, looks_ahead
 from fieldfit.optimizers.exact_steps import FACTORIZATIONS
 from fieldfit.problem import Recorder
 from toys import Switching, Watched, rosenbrock, vector_objective
@@ -390,3 +391,48 @@ def test_impossible_options_are_refused_when_given(options, message):
 def test_state_reads_as_a_sentence():
     states, _ = states_of(LeastSquaresOptimizer(), rosenbrock())
     assert repr(states[0]).startswith("LeastSquaresState(trial 0 accepted: cost 12.1, radius ")
+
+
+@pytest.mark.parametrize("acceleration", ACCELERATIONS)
+def test_every_acceleration_finds_the_minimum(acceleration):
+    result = LeastSquaresOptimizer(acceleration=acceleration).optimize(rosenbrock())
+    assert result.success
+    assert_allclose([result.x["x"], result.x["y"]], [1.0, 1.0], rtol=1e-10)
+
+
+def test_looking_ahead_evaluates_inside_the_bounds_without_derivatives():
+    objective = Watched(rosenbrock((-2.0, 1.0), lower=(-2.0, -0.5), upper=(0.5, 2.0)))
+    result = LeastSquaresOptimizer(acceleration="ahead").optimize(objective)
+    assert 0 < result.n_derivative_evaluations < result.n_evaluations
+    seen = np.array(objective.seen)
+    assert np.all((seen >= [-2.0, -0.5]) & (seen <= [0.5, 2.0]))
+
+
+def test_looking_ahead_takes_fewer_turns_in_a_curved_valley():
+    # x_0 falls along a chain of parabolas; each variable follows the square of the one before.
+    def chain(x):
+        f = np.concatenate([30.0 * (x[1:] - x[:-1] ** 2), [1.0 - x[0]]])
+        J = np.zeros((x.size, x.size))
+        J[:-1, 1:] = 30.0 * np.eye(x.size - 1)
+        J[np.arange(x.size - 1), np.arange(x.size - 1)] += -60.0 * x[:-1]
+        J[-1, 0] = -1.0
+        return f, J
+
+    turns = {}
+    for acceleration in ("ahead", "none"):
+        optimizer = LeastSquaresOptimizer(acceleration=acceleration)
+        result = optimizer.optimize(vector_objective(chain, [-1.2, 1.0, 1.0]))
+        assert_allclose(result.x["x"], 1.0, rtol=1e-6)
+        turns[acceleration] = result.n_iterations
+    assert turns["ahead"] < turns["none"]
+
+
+def test_looking_ahead_by_itself_is_for_many_variables_whose_derivatives_cost_much():
+    def shifted(size):
+        return Recorder(Problem(FunctionObjective(lambda p: p["x"] ** 3 - 2.0, {"x": np.ones(size)})).vector(), ())
+
+    few, many = shifted(2), shifted(MANY_VARIABLES)
+    by_hand = recorder_of(vector_objective(lambda x: (x - 1.0, np.eye(x.size)), np.zeros(MANY_VARIABLES)))
+    assert [looks_ahead("auto", problem) for problem in (few, many, by_hand)] == [False, True, False]
+    assert looks_ahead("ahead", few)
+    assert not looks_ahead("last", many)

@@ -14,6 +14,7 @@ from fieldfit.optimizers.exact_steps import (
     factorize,
 )
 from fieldfit.optimizers.trust_region import (
+    RadiusRule,
     coleman_li,
     local_model,
     select_step,
@@ -185,10 +186,11 @@ def test_beside_a_bound_at_zero_the_square_of_a_variable_does_not_underflow():
 
 @pytest.mark.parametrize(
     ("ratio", "length", "expected"),
-    [(-np.inf, 1.0, 0.25), (0.1, 0.8, 0.2), (0.5, 1.0, 1.0), (0.9, 1.0, 2.0), (0.9, 0.5, 1.0)],
+    [(-np.inf, 1.0, 0.2), (0.1, 0.8, 0.16), (0.5, 1.0, 1.0), (0.9, 1.0, 3.0), (0.9, 0.5, 1.0), (0.7, 1.0, 1.0)],
 )
 def test_radius_follows_the_agreement(ratio, length, expected):
-    assert update_radius(1.0, ratio=ratio, length=length) == pytest.approx(expected)
+    rule = RadiusRule(shrink=0.2, agreement=0.8, growth=3.0)
+    assert update_radius(1.0, ratio=ratio, length=length, rule=rule) == pytest.approx(expected)
 
 
 def test_curvature_of_a_parabola_is_exact():

@@ -324,3 +324,28 @@ def test_transformed_variables_are_not_eliminated_and_the_answer_is_the_same():
     result = ScipyOptimizer("SLSQP").optimize(problem)
     # Each gives the same third of the surplus 3 + 0 + 1 - 1.
     assert_allclose([float(result.x[name]) for name in "abc"], [2.0, -1.0, 0.0], atol=1e-6)
+
+
+def test_directions_do_not_mix_variables_that_no_row_joins():
+    # Two blocks, {0, 2} and {1, 3}, and a variable in no row.
+    rows = np.array([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 2.0, 0.0, -1.0, 0.0]])
+    projected = ProjectedSpace(Parameters([Parameter("u", np.ones(5))]).space, rows, np.array([2.0, 1.0]))
+    # By hand: along (1, -1) and (1, 2), normalized, their largest parts positive, in the order of the variables.
+    expected = np.zeros((5, 3))
+    expected[[0, 2], 0] = np.array([1.0, -1.0]) / 2.0**0.5
+    expected[[1, 3], 1] = np.array([1.0, 2.0]) / 5.0**0.5
+    expected[4, 2] = 1.0
+    assert_allclose(projected.basis, expected, atol=1e-15)
+    assert projected.labels[2] == "u[4]"
+    assert projected.labels[0] == "a direction of u[0], u[2]"
+
+
+@given(st.integers(0, 10_000))
+def test_the_directions_change_no_more_than_the_rows(seed):
+    # Equal singular values, as of rows at right angles, leave singular vectors to rounding; these directions are not.
+    generator = np.random.default_rng(seed)
+    space = Parameters([Parameter("u", np.ones(6))]).space
+    rows = np.linalg.qr(generator.normal(size=(6, 6)))[0][:3]
+    nearly = rows + 1e-13 * generator.normal(size=rows.shape)
+    first, second = (ProjectedSpace(space, matrix, np.zeros(3)).basis for matrix in (rows, nearly))
+    assert_allclose(np.abs(second), np.abs(first), atol=1e-9)

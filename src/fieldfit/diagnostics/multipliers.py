@@ -26,6 +26,10 @@ NEAR = 1e-6
 """Distance from a limit, relative to the larger of 1 and the largest variable, below which a constraint may be
 active."""
 
+MARGIN = 0.01
+"""Of the way between two limits that are near to each other, and of `NEAR`: farther inside than both of these a row is
+at neither limit."""
+
 NEGLIGIBLE = 1e-9
 """Part of the gradient below which a multiplier counts as zero."""
 
@@ -186,6 +190,7 @@ def _candidates(
     n_rows, size = limits.values.size, x.size
     reach = near * max(1.0, float(np.max(np.abs(x), initial=0.0)))
     way = reach * np.linalg.norm(limits.jacobian, axis=1)
+    way = np.minimum(way, MARGIN * np.maximum(way, limits.upper - limits.lower))
     at_upper = limits.upper - limits.values <= way
     at_lower = limits.values - limits.lower <= way
     is_equal = limits.lower == limits.upper

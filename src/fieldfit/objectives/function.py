@@ -82,10 +82,10 @@ class FunctionObjective(AbstractObjective):
 
     def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
         if not (derivatives and self._traits.has_derivatives):
-            return evaluation_from_residuals(self._goal.residuals(np.ravel(self._model(values))), None)
+            return evaluation_from_residuals(self._goal.residuals(self._model(values).ravel()), None)
         prediction, jacobian = self._model.with_derivatives(values)
-        jacobian = _shaped(jacobian, (np.size(prediction), self._parameters.size), "Jacobian")
-        prediction = np.ravel(prediction)
+        prediction = prediction.ravel()
+        jacobian = _shaped(jacobian, (prediction.size, values.size), "Jacobian")
         return evaluation_from_residuals(self._goal.residuals(prediction), self._goal.jacobian(prediction, jacobian))
 
     def term_slices(self) -> dict[str, slice]:

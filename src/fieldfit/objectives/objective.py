@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class ObjectiveTraits:
         is_noisy: Two evaluations at one point may differ, or rounding is far above that of 64 bits, so differences and
             tests of stationarity say little.
         derivative_source: Where derivatives come from, or why there are none, if there is more to say than "exact".
+        is_directional: Its derivatives cost something for each direction; see `AbstractObjective.along`.
     """
 
     has_residuals: bool
@@ -41,6 +42,23 @@ class ObjectiveTraits:
     is_traceable: bool = False
     is_noisy: bool = False
     derivative_source: str = ""
+    is_directional: bool = False
+
+
+class _GradientOfSquares:
+    """The gradient J^T f of half a sum of squares, computed when it is first asked for.
+
+    Sums, goals and conditions pass residuals and Jacobians on, and only the last of them is asked for a gradient.
+    """
+
+    def __get__(self, found: Evaluation | None, _: type | None = None) -> Vector | None:
+        # A record that was given a gradient, or None, has it itself; see `evaluation_from_residuals` for the others.
+        if found is None or found.residuals is None or found.jacobian is None:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient = found.residuals.dot(found.jacobian)
+        found.__dict__["gradient"] = gradient
+        return gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +85,7 @@ class Evaluation:
     cost: float
     residuals: Vector | None = None
     jacobian: Matrix | None = None
-    gradient: Vector | None = None
+    gradient: Vector | None = cast("Any", _GradientOfSquares())  # noqa: RUF009, a descriptor whose default is None
     state: Any = None
     is_stale: bool = False
     note: str = ""
@@ -91,25 +109,46 @@ class Evaluation:
 
     def chained(self, jacobian: Matrix | None, gradient: Vector | None) -> Evaluation:
         """Return the same with derivatives with respect to other variables."""
-        # Not `dataclasses.replace` nor the constructor, which take longer than many a model.
-        made = object.__new__(Evaluation)
-        made.__dict__.update(self.__dict__, jacobian=jacobian, gradient=gradient, columns=None)
+        made = self._changed(jacobian=jacobian, gradient=gradient, columns=None)
         made.__dict__.pop("is_finite", None)
         return made
+
+    def with_state(self, state: Any) -> Evaluation:
+        """Return the same with another state for the next evaluation."""
+        return self._changed(state=state)
+
+    def constrained(
+        self, values: Vector, jacobian: Matrix | None, *, violation: float, n_differences: int
+    ) -> Evaluation:
+        """Return the same with values, derivatives and violation of constraints, and evaluations made for them."""
+        return self._changed(
+            constraints=values,
+            constraint_jacobian=jacobian,
+            violation=violation,
+            n_differences=self.n_differences + n_differences,
+        )
 
     def is_better_than(self, other: Evaluation) -> bool:
         """Whether this one is worth more: what violates constraints less comes first, then the lower cost."""
         mine, theirs = max(self.violation, 1.0), max(other.violation, 1.0)
         return mine < theirs or (mine == theirs and self.cost < other.cost)
 
+    def _changed(self, **changes: Any) -> Evaluation:
+        # Not `dataclasses.replace` nor the constructor, which take longer than many a model.
+        made = object.__new__(Evaluation)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
+
 
 def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:
     """Complete an evaluation from residuals and, where wanted, their Jacobian."""
     # Squares that overflow make the cost infinite, which counts as an evaluation that failed.
     with np.errstate(over="ignore", invalid="ignore"):
-        gradient = None if jacobian is None else residuals.dot(jacobian)
         cost = 0.5 * float(residuals.dot(residuals))
-    return Evaluation(cost, residuals, jacobian, gradient, **rest)
+    # Not the constructor, which takes longer than many a model and would set a gradient.
+    made = object.__new__(Evaluation)
+    made.__dict__.update(rest, cost=cost, residuals=residuals, jacobian=jacobian)
+    return made
 
 
 class AbstractObjective(ABC):
@@ -160,6 +199,18 @@ class AbstractObjective(ABC):
         """
         return self
 
+    def along(self, directions: Matrix) -> AbstractObjective:
+        """Return the objective for values that move only within a linear space.
+
+        Linear equalities leave fewer directions than elements. An objective that is `is_directional` may compute only
+        the derivatives along these: its Jacobian times `directions` is right, the Jacobian itself need not be. By
+        default there is nothing to prepare.
+
+        Args:
+            directions: Columns that span the space, in physical units, shape (elements, n).
+        """
+        return self
+
     def traced(self, values: Any) -> Any:
         """Return residuals or scalar of traced values, inside a function that JAX compiles.
 
@@ -184,24 +235,28 @@ class ObjectiveFunction(AbstractObjective):
     Args:
         terms: Name to objective. Either all have residuals or none. Parameters of one name must be equal in shape;
             the first term that names one defines its start, bounds and scale.
+        parameters: All parameters in their order, those of the terms among them; default: the union of theirs.
 
     Raises:
         ParameterError: No term, terms of both kinds, or one name with two shapes.
     """
 
-    def __init__(self, terms: Mapping[str, AbstractObjective]) -> None:
+    def __init__(self, terms: Mapping[str, AbstractObjective], *, parameters: Parameters | None = None) -> None:
         if len({term.traits.has_residuals for term in terms.values()}) != 1:
             raise ParameterError(
                 "A sum needs at least one term, and either all terms have residuals or none has. "
                 "Give the scalar terms as residuals, or all as scalars."
             )
         self._terms = dict(terms)
-        self._parameters = _union([term.parameters for term in terms.values()])
+        declared = [] if parameters is None else [parameters]
+        self._parameters = _union([*declared, *(term.parameters for term in terms.values())])
         elements = self._parameters.split(np.arange(self._parameters.size))
         self._columns = {
             name: np.concatenate([elements[entry.name].ravel() for entry in term.parameters])
             for name, term in terms.items()
         }
+        own = next(iter(terms.values())).parameters.names
+        self._is_one = len(terms) == 1 and own == self._parameters.names
 
     @property
     def terms(self) -> Mapping[str, AbstractObjective]:
@@ -220,14 +275,30 @@ class ObjectiveFunction(AbstractObjective):
             has_derivatives=all(entry.has_derivatives for entry in traits),
             is_traceable=all(entry.is_traceable for entry in traits),
             is_noisy=any(entry.is_noisy for entry in traits),
+            is_directional=any(entry.is_directional for entry in traits),
         )
+
+    @cached_property
+    def _has_residuals(self) -> bool:
+        return self.traits.has_residuals
 
     def for_parameters(self, parameters: Parameters) -> ObjectiveFunction:
         # A tie may join the parameters of two terms, so every term gives the derivatives of all that are its own.
         terms = {name: term.for_parameters(_freed(term.parameters)) for name, term in self._terms.items()}
-        made = copy.copy(self)
-        made._terms, made._parameters = terms, parameters
+        made = self.with_terms(terms)
+        made._parameters = parameters
         return made
+
+    def with_terms(self, terms: Mapping[str, AbstractObjective]) -> ObjectiveFunction:
+        """Return the sum of other terms of the same names and parameters."""
+        made = copy.copy(self)
+        made._terms = dict(terms)
+        return made
+
+    def along(self, directions: Matrix) -> ObjectiveFunction:
+        return self.with_terms(
+            {name: term.along(directions[self._columns[name]]) for name, term in self._terms.items()}
+        )
 
     def initial_state(self) -> dict[str, Any]:
         return {name: term.initial_state() for name, term in self._terms.items()}
@@ -237,6 +308,10 @@ class ObjectiveFunction(AbstractObjective):
             name: term.evaluate(values[self._columns[name]], state[name], derivatives=derivatives)
             for name, term in self._terms.items()
         }
+        if self._is_one:
+            ((name, only),) = parts.items()
+            if only.failure is None and only.columns is None:
+                return only.with_state({name: only.state})
         rest = {
             "state": {name: part.state for name, part in parts.items()},
             "is_stale": any(part.is_stale for part in parts.values()),
@@ -246,7 +321,7 @@ class ObjectiveFunction(AbstractObjective):
         }
         if rest["failure"]:
             return Evaluation(np.nan, **rest)
-        if not self.traits.has_residuals:
+        if not self._has_residuals:
             gradients = self._spread({name: (part.gradient, part.columns) for name, part in parts.items()})
             gradient = None if gradients is None else np.sum(gradients, axis=0)
             return Evaluation(sum(part.cost for part in parts.values()), gradient=gradient, **rest)
@@ -286,6 +361,9 @@ class ObjectiveFunction(AbstractObjective):
 
 
 def _freed(parameters: Parameters) -> Parameters:
+    """Return parameters of which none is fixed, and without ties."""
+    if not (parameters.ties or any(np.any(entry.fixed) for entry in parameters)):
+        return parameters
     return Parameters([entry.replace(fixed=False) for entry in parameters], structure=parameters.structure)
 
 

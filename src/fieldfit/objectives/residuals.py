@@ -64,17 +64,17 @@ class Goal:
         return self._residuals(prediction, jnp)
 
     def _residuals(self, prediction: Any, numpy: Any) -> Any:
-        if self._is_plain:
+        if self.is_plain:
             return prediction
         prediction = self._matched(prediction, numpy)
         if self.bounds is None:
-            return self._factor * (prediction - (0.0 if self.target is None else np.ravel(self.target)))
+            return self._factor * (prediction - self._wanted)
         lower, upper = self._limits
         return self._factor * (numpy.maximum(prediction - upper, 0.0) + numpy.minimum(prediction - lower, 0.0))
 
     def jacobian(self, prediction: Vector, derivatives: Matrix) -> Matrix:
         """Return the derivatives of the residuals from those of the prediction, shape (m, n)."""
-        if self._is_plain:
+        if self.is_plain:
             return derivatives
         if self.bounds is None:
             scaled = self._factor[:, None] * derivatives
@@ -100,12 +100,16 @@ class Goal:
         return max((np.size(part) for part in parts if part is not None), default=1)
 
     @cached_property
-    def _is_plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether predictions are residuals as they are."""
         is_unit = np.size(self.weight) == np.size(self.normalization) == 1 and float(self._factor[0]) == 1.0
         return self.target is None and self.bounds is None and is_unit
 
-    @property
+    @cached_property
+    def _wanted(self) -> np.ndarray:
+        return np.ravel(0.0 if self.target is None else self.target)
+
+    @cached_property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
         lower, upper = self.bounds or (None, None)
         return np.ravel(-np.inf if lower is None else lower), np.ravel(np.inf if upper is None else upper)

@@ -7,22 +7,21 @@ tolerances of the call; and the best point becomes things again.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fieldfit.errors import SettingsError
 from fieldfit.execution import ExecutorChoice
 from fieldfit.optimize.names import PROXIMAL, find_method
 from fieldfit.optimize.options import read_options
-from fieldfit.optimize.posing import Posed, Task, started
+from fieldfit.optimize.posing import Posed, Task
 from fieldfit.optimize.result import ThingsResult, is_success
-from fieldfit.optimize.scales import AUTO, parameter_scales
+from fieldfit.optimize.resuming import Beginning
+from fieldfit.optimize.scales import is_automatic, parameter_scales
 from fieldfit.optimize.values import violation
-from fieldfit.optimize.watching import Checkpoint, ProgressTable, Trail, read_checkpoint
-from fieldfit.problem import Observer, OptimizationResult
+from fieldfit.optimize.watching import ProgressTable, Trail
+from fieldfit.problem import Checkpoint, Observer, OptimizationResult
 from fieldfit.things import Things
 from fieldfit.typing import FilePath
 
@@ -78,7 +77,7 @@ class Optimizer:
         *,
         observers: Sequence[Observer] = (),
         executor: ExecutorChoice = None,
-        checkpoint: FilePath | None = None,
+        checkpoint: FilePath | Checkpoint | None = None,
         resume: Any = None,
     ) -> tuple[tuple[Any, ...], ThingsResult]:
         """Vary things until terms are small and constraints hold.
@@ -100,8 +99,9 @@ class Optimizer:
                 parameters, which can hardly vanish, are held within it.
             x_scale: Sizes by which variables are measured: "auto", by derivatives, again at every accepted point; an
                 array of all elements in the order of `things`; "ess", exponential spectral scaling; or a list with one
-                entry per thing, each "auto", "ess" or a dictionary from key to array. The augmented Lagrangian and
-                trust regions scale by derivatives in any case, in units of these.
+                entry per thing, each "auto", "ess" or a dictionary from key to array. Given sizes are the fixed metric
+                of a trust region, unless its option "metric" says otherwise; "auto" among them stands for the largest
+                magnitude of each array. The augmented Lagrangian scales by derivatives in any case, in units of these.
             verbose: 0: print nothing. 1: a report at the end. 2: also a line per iteration.
             maxiter: Most iterations. None: 100, or 500 for augmented-Lagrangian methods.
             options: Those of the optimizer by its own names, and "ftol", "xtol", "gtol", "ctol" and "maxiter" again,
@@ -111,32 +111,44 @@ class Optimizer:
                 those things whose `params_dict` can be set; of the others new ones are returned as well.
             observers: Each is called with every `Step`; returning True ends the run.
             executor: Where independent evaluations are made; see `AbstractOptimizer.optimize`.
-            checkpoint: File that every accepted point is written to.
-            resume: Where to start instead of the parameters that the things have: the result of an earlier call, or
-                the path of a checkpoint. Radius, scales and multipliers begin anew.
+            checkpoint: File that accepted steps are stored in, as often as costs little; a
+                `fieldfit.problem.Checkpoint` can say how often.
+            resume: The path of a checkpoint: that run is continued, to the same bits as if it had not been interrupted,
+                if the optimizer `is_resumable`; otherwise it begins anew at the best point, and the message says so.
+                Everything has to be asked as before but for `ftol`, `xtol`, `gtol`, `ctol` and `maxiter`. Or the result
+                of an earlier call, or values by name ("<thing>.<key>", as `read_checkpoint(path).values` has them): a
+                new run starts from there.
 
         Returns:
             The things, as many as were given and in their order; and the result.
 
         Raises:
-            SettingsError: A name or an option is not known, or the optimizer cannot take the problem.
+            SettingsError: A name or an option is not known, the optimizer cannot take the problem, or the run to resume
+                asked something else.
+            FileFormatError: The file of the run to resume is missing or damaged.
             ConstraintError: Constraints cannot hold together, or a term is not linear although it is said to be.
             EvaluationError: A term cannot be evaluated at the start; it is named.
         """
         method = find_method(self.name.removeprefix(PROXIMAL))
         given = {"ftol": ftol, "xtol": xtol, "gtol": gtol, "ctol": ctol, "maxiter": maxiter}
         told = read_options(method, options, given)
+        x_scale = told.scale(x_scale)
+        solver = method.build(told.tolerances, told.method, is_scaled=not is_automatic(x_scale))
         collected = Things.of(things)
-        parameters = collected.scaled(parameter_scales(x_scale, collected, told.spectral))
-        parameters = parameters if resume is None else started(parameters, _values_to_resume(resume))
+        resume = resume.values if isinstance(resume, ThingsResult) else resume
+        beginning = Beginning.of(collected, resume, is_resumable=solver.traits.is_resumable)
+        parameters = beginning.things.scaled(parameter_scales(x_scale, beginning.things, told.spectral))
         task = Task.of(collected, parameters, (objective, constraints), told)
-        posed = self._posed(task, is_automatic=not method.rescales and isinstance(x_scale, str) and x_scale == AUTO)
-        trail = Trail()
-        watching = [trail, *observers]
-        watching += [Checkpoint(checkpoint)] if checkpoint is not None else []
-        watching += [ProgressTable(posed.problem)] if verbose >= PROGRESS else []
-        solver = method.build(told.tolerances, told.method)
-        fit = solver.optimize(posed.problem, observers=watching, executor=executor)
+        posed = self._posed(task, is_automatic=not method.rescales and is_automatic(x_scale))
+        trail = Trail(beginning.points)
+        watching = [trail, *observers, *([ProgressTable()] if verbose >= PROGRESS else [])]
+        fit = solver.optimize(
+            posed.problem,
+            observers=watching,
+            executor=executor,
+            checkpoint=beginning.checkpoint(checkpoint),
+            resume=beginning.saved,
+        )
         result = _result(self.name, posed, fit, trail, told.tolerances["ftol"])
         if verbose >= RESULTS:
             sys.stdout.write(result.report + "\n")
@@ -159,14 +171,4 @@ def _result(name: str, posed: Posed, fit: OptimizationResult, trail: Trail, ftol
         points=tuple(trail.ending(fit.final_params)),
         posed=posed,
         violation=violation(problem.conditions, problem.parameters, fit.final_params),
-    )
-
-
-def _values_to_resume(resume: Any) -> Mapping[str, Any]:
-    if isinstance(resume, ThingsResult):
-        return resume.values
-    if isinstance(resume, str | os.PathLike):
-        return read_checkpoint(resume)
-    raise SettingsError(
-        f"resume is a {type(resume).__name__}. Give the result of an earlier call, or the path of a checkpoint."
     )

@@ -20,6 +20,7 @@ from typing import Any
 
 from fieldfit.errors import SettingsError
 from fieldfit.optimizers import OPTIMIZERS, first_order, scipy_methods
+from fieldfit.optimizers.metric import FIXED
 from fieldfit.optimizers.names import make_optimizer
 from fieldfit.problem import AbstractOptimizer
 from fieldfit.registry import unknown_name
@@ -65,19 +66,24 @@ class Method:
     rescales: bool = False
     presets: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, tolerances: Mapping[str, Any], options: Mapping[str, Any]) -> AbstractOptimizer:
+    def build(
+        self, tolerances: Mapping[str, Any], options: Mapping[str, Any], *, is_scaled: bool = False
+    ) -> AbstractOptimizer:
         """Make the optimizer.
 
         Args:
             tolerances: Values of "ftol", "xtol", "gtol", "ctol" and "maxiter"; those it has no option for are left out.
             options: Its own.
+            is_scaled: Whether the user said by what sizes variables are measured. A trust region keeps to them then,
+                unless its own option "metric" says otherwise.
         """
         given = {own: tolerances[name] for name, own in self.universal.items() if name in tolerances}
         inner = {name: value for name, value in options.items() if name in self.inner_options}
         rest = {name: value for name, value in options.items() if name not in self.inner_options}
         if inner:
             rest["options"] = {**rest.get("options", {}), **inner}
-        return self.make(**{**self.presets, **given, **rest})
+        metric = {"metric": FIXED} if is_scaled and self.rescales and "metric" in (self.options or ()) else {}
+        return self.make(**{**self.presets, **given, **metric, **rest})
 
 
 _REGISTERED: dict[str, Method] = {}

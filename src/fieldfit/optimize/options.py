@@ -19,7 +19,11 @@ ESS = {"ess_alpha": "alpha", "ess_order": "order", "ess_min_value": "smallest"}
 GROUPS = ("linear_constraint_options", "perturb_options", "solve_options")
 """Options that are dictionaries themselves."""
 
-LINEAR_OPTIONS = ("tolerance",)
+LINEAR_OPTIONS = ("tolerance", "x_scale")
+"""Violation that counts as none, in the unit of each constraint; and the sizes of variables in which the directions
+that linear constraints leave are orthonormal."""
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class RunOptions:
         ctol: Violation of constraints that counts as none.
         method: Options of the optimizer.
         spectral: The rule of "ess" scales.
-        linear: Those of linear constraints: "tolerance", violation that counts as none, in the unit of each.
+        linear: Those of linear constraints; see `LINEAR_OPTIONS`.
         perturb: How a proximal optimizer moves the inner parameters.
         solve: How it solves for them.
     """
@@ -43,6 +47,23 @@ class RunOptions:
     linear: Mapping[str, Any] = field(default_factory=dict)
     perturb: Mapping[str, Any] = field(default_factory=dict)
     solve: Mapping[str, Any] = field(default_factory=dict)
+
+    def scale(self, x_scale: Any) -> Any:
+        """Return the sizes of variables of a call: those of the argument, or of the linear constraints.
+
+        Both are the units of the variables that optimizers see, so only one of them can say something.
+
+        Raises:
+            SettingsError: Both do.
+        """
+        own = self.linear.get("x_scale", AUTO)
+        is_stated = [not (isinstance(entry, str) and entry == AUTO) for entry in (x_scale, own)]
+        if all(is_stated):
+            raise SettingsError(
+                "x_scale is given as an argument and in linear_constraint_options. The directions that linear "
+                "constraints leave are measured in the units of the variables: give it once, as an argument."
+            )
+        return own if is_stated[1] else x_scale
 
 
 def read_options(method: Method, given: Mapping[str, Any] | None, arguments: Mapping[str, Any]) -> RunOptions:

@@ -7,7 +7,7 @@ solve, and the problem that is posed is one of the outer parameters alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from fieldfit.things import HeldTerm, Things, bind_constraints, bind_objective, 
 from fieldfit.typing import Matrix, Vector
 
 PERTURB_OPTIONS = ("order", "trust_radius")
-SOLVE_OPTIONS = ("tolerance", "max_evaluations", "curvature")
+SOLVE_OPTIONS = ("tolerance", "max_steps", "second_derivatives")
 """Which options of inner solves belong to `perturb_options` and which to `solve_options`."""
 
 
@@ -84,7 +84,7 @@ class Task:
             is_automatic: Whether scales come from the curvature at the start.
 
         Raises:
-            SettingsError: No constraint says which parameters it determines, or a nonlinear one is left over.
+            SettingsError: No constraint says which parameters it determines, or one on these is no linear equality.
         """
         solved = [entry for entry in self.constraints if isinstance(entry, HeldTerm) and entry.term.term.solves_for]
         if not solved:
@@ -97,6 +97,8 @@ class Task:
         inside, outside = [], []
         for entry in (entry for entry in self.constraints if entry not in solved):
             (inside if _touches(entry, names, self.parameters) else outside).append(entry)
+        for entry in inside:
+            _check_inner(entry, names, self.parameters, name)
         equalities = {entry.label: entry.term for entry in solved}
         objective = ProximalObjective(
             self.objective, equalities, inner=names, linear=inside, options=self.inner_options
@@ -159,13 +161,12 @@ class Posed:
 
 
 def _inner_options(told: RunOptions) -> InnerOptions:
-    known = [entry.name for entry in fields(InnerOptions)]
     for what, group, own in (
         ("perturb option", told.perturb, PERTURB_OPTIONS),
         ("solve option", told.solve, SOLVE_OPTIONS),
     ):
         for name in group:
-            if name not in own or name not in known:
+            if name not in own:
                 raise SettingsError(unknown_name(what, name, own))
     return InnerOptions(**{**told.perturb, **told.solve})
 
@@ -200,8 +201,25 @@ def _touches(constraint: AbstractConstraint, names: Sequence[str], parameters: P
     return condition.matrix is not None and bool(np.any(condition.matrix[:, columns] != 0.0))
 
 
+def _check_inner(constraint: AbstractConstraint, names: Sequence[str], parameters: Parameters, name: str) -> None:
+    """Refuse a constraint on inner parameters that an inner solve cannot hold.
+
+    Raises:
+        SettingsError: It is nonlinear, or an inequality.
+    """
+    condition = constraint.condition(constraint.applied(parameters))
+    if condition is None or (condition.matrix is not None and np.all(condition.lower == condition.upper)):
+        return
+    kind = "nonlinear" if condition.matrix is None else "an inequality"
+    raise SettingsError(
+        f"The constraint {condition.name!r} is {kind} and acts on {', '.join(names)}, but {name} solves an equality "
+        "for these at every point, and only linear equalities can hold beside it. Make it part of that equality, give "
+        'the objective a term of it with bounds, or use "lsq-auglag", which varies all parameters together.'
+    )
+
+
 def started(parameters: Parameters, resume: Mapping[str, Any]) -> Parameters:
-    """Return parameters with starts from an earlier run; elements that stay as they are keep theirs.
+    """Return parameters with starts from an earlier run.
 
     Args:
         parameters: All parameters.

@@ -1,7 +1,8 @@
 """The sizes by which variables are measured: `x_scale` of a call as one scale per parameter.
 
-"auto" leaves it to derivatives, in the optimizer or at the start; they are taken in units of the largest magnitude in
-each array.
+"auto" leaves it to derivatives: trust regions measure variables anew at every accepted point, other optimizers get the
+scales that the curvature at the start suggests. Derivatives are taken in units of the largest magnitude in each array.
+Anything else is a fixed metric: a trust region is a ball in variables divided by these scales and stays one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from fieldfit.registry import unknown_name
 from fieldfit.things import SpectralScale, Things
 
 AUTO, ESS = "auto", "ess"
+
+
+def is_automatic(x_scale: Any) -> bool:
+    """Whether a call leaves all scales to derivatives.
+
+    Args:
+        x_scale: As the call has it.
+    """
+    entries = x_scale if isinstance(x_scale, list | tuple) else [x_scale]
+    return all(entry is None or (isinstance(entry, str) and entry == AUTO) for entry in entries)
 
 
 def parameter_scales(x_scale: Any, things: Things, spectral: SpectralScale) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from fieldfit.typing import Vector
 MANY = 200
 """Variables above which second derivatives cost too much."""
 
+NARROW = 1e-2
+"""Of the size of the variables: limits nearer to each other than this leave hardly any room to move between them."""
+
 
 def has_second(problem: Recorder) -> bool:
     """Whether second derivatives can be had at a reasonable price."""
@@ -40,6 +43,24 @@ def row_units(problem: Recorder, x: Vector, found: Evaluation) -> Vector:
     ways = np.minimum(np.abs(values - limits.lower), np.abs(values - limits.upper)) / size_of(x)
     units = np.where(slopes > 0.0, slopes, np.where(np.isfinite(ways), ways, 0.0))
     return np.where(units > 0.0, units, 1.0)
+
+
+def aims(problem: Recorder, x: Vector, rows: Vector) -> tuple[Vector, Vector]:
+    """Return the limits that the first turn gets, shape (m,) each: one value in the middle of those that are narrow.
+
+    Between two limits a constraint says nothing, so a step that ignores it leaves a narrow range at once. A run would
+    creep along inside, or stop where it is; aimed at the middle it comes near the solution in steps of any length.
+
+    Args:
+        problem: The constrained problem.
+        x: Start, shape (n,).
+        rows: Units of the constraints, shape (m,).
+    """
+    limits = limits_of(problem)
+    width = limits.upper - limits.lower
+    is_narrow = (width > 0.0) & (width <= NARROW * rows * size_of(x))
+    middle = np.where(is_narrow, 0.5 * (np.where(is_narrow, limits.lower, 0.0) + limits.upper), 0.0)
+    return np.where(is_narrow, middle, limits.lower), np.where(is_narrow, middle, limits.upper)
 
 
 def curvature_of(problem: Recorder, x: Vector, found: Evaluation) -> float:

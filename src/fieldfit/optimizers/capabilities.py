@@ -43,24 +43,30 @@ def capability_table(*, markdown: bool = False) -> str:
     return write_table([COLUMNS, *(_row(name, make_optimizer(name)) for name in method_names())], markdown=markdown)
 
 
-def _row(name: str, optimizer: AbstractOptimizer) -> tuple[str, ...]:
-    traits = optimizer.traits
-    return (
-        name,
-        "residuals" if traits.needs_residuals else "any",
-        _derivatives(traits),
-        "required" if traits.needs_bounds else "kept" if traits.handles_bounds else "refused",
-        "global" if traits.is_global else "local",
-        ", ".join(_remarks(traits)),
-    )
-
-
-def _derivatives(traits: Traits) -> str:
+def derivatives_used(traits: Traits) -> str:
+    """Return the highest derivatives that an optimizer uses, as a word."""
     if traits.needs_hessian:
         return "Hessian"
     if traits.needs_gradient:
         return "Jacobian" if traits.needs_residuals else "gradient"
     return "none"
+
+
+def local_or_global(traits: Traits) -> str:
+    """Return how far an optimizer looks, as a word."""
+    return "global" if traits.is_global else "local"
+
+
+def _row(name: str, optimizer: AbstractOptimizer) -> tuple[str, ...]:
+    traits = optimizer.traits
+    return (
+        name,
+        "residuals" if traits.needs_residuals else "any",
+        derivatives_used(traits),
+        "required" if traits.needs_bounds else "kept" if traits.handles_bounds else "refused",
+        local_or_global(traits),
+        ", ".join(_remarks(traits)),
+    )
 
 
 def _remarks(traits: Traits) -> Iterable[str]:

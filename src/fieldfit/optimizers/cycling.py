@@ -18,8 +18,8 @@ import numpy as np
 from fieldfit.diagnostics.sensitivity import check_metric
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.least_squares import ZERO_COST
 from fieldfit.optimizers.scipy import ScipyOptimizer
+from fieldfit.optimizers.stopping import ZERO_COST
 from fieldfit.problem import AbstractOptimizer, DerivativeOptions, Outcome, Recorder, Run, Traits
 from fieldfit.problem.sensitivity import measure_sensitivity
 

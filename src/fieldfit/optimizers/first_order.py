@@ -35,7 +35,7 @@ from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.precision import in_double_precision
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
+from fieldfit.problem import AbstractSteppedOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Vector
 
@@ -63,8 +63,43 @@ MOST_FAILURES = 20
 """Failed evaluations in a row that end the run: the learning rate is then a millionth."""
 
 
+@dataclass(frozen=True, eq=False)
+class FirstOrderState:
+    """Everything the next step needs.
+
+    Args:
+        iteration: Number of steps so far.
+        x: Last good point, shape (n,).
+        evaluation: There.
+        memory: What the rule remembers there, its arrays in order.
+        unit: Of gradients.
+        last_best: Best cost when it last improved.
+        n_idle: Steps since then.
+        slowdown: What failures have made of the learning rate.
+        n_failures: Failed evaluations since the last good one.
+        is_accepted: Whether the last step moved the point.
+        reduction: What it took off the best cost.
+        step_norm: Its length.
+        note: News of its evaluation, or why that failed.
+    """
+
+    iteration: int
+    x: Vector
+    evaluation: Evaluation
+    memory: tuple[np.ndarray, ...]
+    unit: float
+    last_best: float
+    n_idle: int = 0
+    slowdown: float = 1.0
+    n_failures: int = 0
+    is_accepted: bool = True
+    reduction: float = 0.0
+    step_norm: float = math.inf
+    note: str = ""
+
+
 @dataclass(frozen=True)
-class OptaxOptimizer(AbstractOptimizer):
+class OptaxOptimizer(AbstractSteppedOptimizer[FirstOrderState]):
     """A first-order method of optax.
 
     For objectives that are noisy or have too many variables for anything better; on smooth problems of moderate size
@@ -124,25 +159,53 @@ class OptaxOptimizer(AbstractOptimizer):
 
     @property
     def traits(self) -> Traits:
-        return Traits(needs_gradient=True, handles_bounds=True)
+        return Traits(needs_gradient=True, handles_bounds=True, is_resumable=True)
 
-    def run(self, problem: Recorder, start: Evaluation) -> Outcome:
-        rule = _rule(self.method, tuple(sorted(self.options.items())))
+    @property
+    def adjustable_options(self) -> tuple[str, ...]:
+        # A schedule ends with the last step, so it is another one for another number of steps.
+        return ("patience", "min_improvement", *(("max_steps",) if self.schedule is None else ()))
+
+    def init(self, problem: Recorder, start: Evaluation) -> FirstOrderState:
+        memory = self._rule.begin(problem.x0)
         unit = gradient_unit(_gradient(start))
-        walk = _Walk(problem.x0.copy(), start, rule.begin(problem.x0))
-        problem.tell(walk.x, cost=start.cost, reduction=0.0, step_norm=np.inf, **_place(problem, walk))
-        best, n_idle = start.cost, 0
-        for step in range(1, self.max_steps + 1):
-            gradient, rate = _gradient(walk.found) / unit, walk.slowdown * self.rate(step - 1)
-            x, memory = rule.advance(walk.x, gradient, walk.memory, rate, (problem.lower, problem.upper))
-            walk = _step(problem, walk, x, memory)
-            if walk.n_failures == MOST_FAILURES:
-                return Outcome(f"{MOST_FAILURES} evaluations in a row failed", step)
-            is_better = best - problem.best.cost > self.min_improvement * abs(best)
-            best, n_idle = (problem.best.cost, 0) if is_better else (best, n_idle + 1)
-            if n_idle == self.patience:
-                return Outcome(f"patience: the best cost has hardly improved in {n_idle} steps", step)
-        return Outcome(f"max_steps: {self.max_steps} steps were made", self.max_steps)
+        return FirstOrderState(0, problem.x0.copy(), start, memory, unit, last_best=start.cost)
+
+    def step(self, problem: Recorder, state: FirstOrderState) -> FirstOrderState:
+        gradient = _gradient(state.evaluation) / state.unit
+        rate = state.slowdown * self.rate(state.iteration)
+        x, memory = self._rule.advance(state.x, gradient, state.memory, rate, (problem.lower, problem.upper))
+        after = _moved(problem, state, x, memory)
+        best, last = problem.best.cost, state.last_best
+        is_better = last - best > self.min_improvement * abs(last)
+        idle = {"last_best": best, "n_idle": 0} if is_better else {"n_idle": state.n_idle + 1}
+        return replace(after, iteration=state.iteration + 1, step_norm=float(np.linalg.norm(x - state.x)), **idle)
+
+    def status(self, state: FirstOrderState) -> str | None:
+        if state.n_failures >= MOST_FAILURES:
+            return f"{MOST_FAILURES} evaluations in a row failed"
+        if self.patience is not None and state.n_idle >= self.patience:
+            return f"patience: the best cost has hardly improved in {state.n_idle} steps"
+        return f"max_steps: {self.max_steps} steps were made" if state.iteration >= self.max_steps else None
+
+    def news(self, problem: Recorder, state: FirstOrderState) -> dict[str, Any]:
+        projected = projected_gradient(state.x, _gradient(state.evaluation), problem.lower, problem.upper)
+        return {
+            "x": state.x,
+            "cost": problem.best.cost if state.iteration else state.evaluation.cost,
+            "reduction": state.reduction,
+            "step_norm": state.step_norm,
+            "optimality": float(np.max(np.abs(projected))),
+            "is_accepted": state.is_accepted,
+            "note": state.note,
+        }
+
+    def outcome(self, problem: Recorder, state: FirstOrderState, message: str) -> Outcome:
+        return Outcome(message, state.iteration)
+
+    @property
+    def _rule(self) -> _Rule:
+        return _rule(self.method, tuple(sorted(self.options.items())))
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -159,42 +222,25 @@ def gradient_unit(gradient: Vector) -> float:
     return 2.0 ** round(math.log2(length)) if length > 0.0 else 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Walk:
-    """Where a run is.
-
-    Args:
-        x: Last good point, shape (n,).
-        found: Evaluation there.
-        memory: What the rule remembers there.
-        slowdown: What failures have made of the learning rate.
-        n_failures: Failed evaluations since the last good one.
-    """
-
-    x: Vector
-    found: Evaluation
-    memory: Any
-    slowdown: float = 1.0
-    n_failures: int = 0
-
-
-def _step(problem: Recorder, walk: _Walk, x: Vector, memory: Any) -> _Walk:
-    """Evaluate the next point, tell about it, and return where the run is then."""
+def _moved(problem: Recorder, state: FirstOrderState, x: Vector, memory: tuple[np.ndarray, ...]) -> FirstOrderState:
+    """Evaluate the next point and return where the run is then."""
     best = problem.best.cost
-    found = problem.evaluate(x, walk.found.state)
-    step_norm = float(np.linalg.norm(x - walk.x))
+    found = problem.evaluate(x, state.evaluation.state)
     if not found.is_finite or found.failure or found.gradient is None:
-        walk = replace(walk, slowdown=0.5 * walk.slowdown, n_failures=walk.n_failures + 1)
         note = f"evaluation failed, learning rate halved: {found.failure or 'its derivatives are not finite'}"
-        news = {**_place(problem, walk), "is_accepted": False, "note": note}
-        problem.tell(walk.x, cost=best, reduction=0.0, step_norm=step_norm, **news)
-        return walk
+        slower = {"slowdown": 0.5 * state.slowdown, "n_failures": state.n_failures + 1}
+        return replace(state, is_accepted=False, reduction=0.0, note=note, **slower)
     problem.accept()
-    walk = _Walk(x, _refresh(problem, x, found), memory, walk.slowdown)
-    reduction = max(0.0, best - problem.best.cost)
-    news = {**_place(problem, walk), "note": found.note}
-    problem.tell(x, cost=problem.best.cost, reduction=reduction, step_norm=step_norm, **news)
-    return walk
+    return replace(
+        state,
+        x=x,
+        evaluation=_refresh(problem, x, found),
+        memory=memory,
+        n_failures=0,
+        is_accepted=True,
+        reduction=max(0.0, best - problem.best.cost),
+        note=found.note,
+    )
 
 
 def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
@@ -209,11 +255,6 @@ def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
     return again
 
 
-def _place(problem: Recorder, walk: _Walk) -> dict[str, Any]:
-    projected = projected_gradient(walk.x, _gradient(walk.found), problem.lower, problem.upper)
-    return {"optimality": float(np.max(np.abs(projected))), "is_accepted": True}
-
-
 def _gradient(found: Evaluation) -> Vector:
     if found.gradient is None:
         raise SettingsError("A first-order method needs a gradient. Evaluate with `derivatives=True`.")
@@ -224,13 +265,13 @@ class _Rule(NamedTuple):
     """A compiled rule of optax.
 
     Args:
-        begin: Takes the start and returns what the rule remembers at first.
+        begin: Takes the start and returns what the rule remembers at first, its arrays in order.
         advance: Takes point, gradient, memory, learning rate and bounds; returns the next point, inside the bounds,
             and the memory there.
     """
 
-    begin: Callable[[Vector], Any]
-    advance: Callable[..., tuple[Vector, Any]]
+    begin: Callable[[Vector], tuple[np.ndarray, ...]]
+    advance: Callable[..., tuple[Vector, tuple[np.ndarray, ...]]]
 
 
 @functools.lru_cache(maxsize=32)
@@ -240,12 +281,14 @@ def _rule(method: str, options: tuple[tuple[str, Any], ...]) -> _Rule:
 
     make = functools.partial(_factory(method), **dict(options))
 
+    # What a rule remembers is a structure of its own; its arrays alone can be stored.
     def begin(x: Any) -> Any:
-        return make(1.0).init(x)
+        return tuple(jax.tree.leaves(make(1.0).init(x)))
 
     def advance(x: Any, gradient: Any, memory: Any, rate: Any, box: tuple[Any, Any]) -> tuple[Any, Any]:
-        update, memory = make(rate).update(gradient, memory, x)
-        return jnp.clip(x + update, *box), memory
+        structure = jax.tree.structure(jax.eval_shape(make(1.0).init, x))
+        update, after = make(rate).update(gradient, jax.tree.unflatten(structure, memory), x)
+        return jnp.clip(x + update, *box), tuple(jax.tree.leaves(after))
 
     return _Rule(in_double_precision(jax.jit(begin)), in_double_precision(jax.jit(advance)))
 

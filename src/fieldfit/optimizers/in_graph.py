@@ -268,8 +268,10 @@ class _Journal:
         self._x, self._cost = problem.x0, start.cost
         gradient = start.gradient if start.gradient is not None else np.full(problem.x0.size, np.nan)
         projected = projected_gradient(problem.x0, gradient, problem.lower, problem.upper)
-        news = {"reduction": 0.0, "step_norm": np.inf, "optimality": float(np.max(np.abs(projected)))}
-        problem.tell(problem.x0, cost=start.cost, is_accepted=True, **news)
+        optimality = float(np.max(np.abs(projected)))
+        problem.tell(
+            problem.x0, cost=start.cost, reduction=0.0, step_norm=np.inf, optimality=optimality, is_accepted=True
+        )
 
     def affordable(self, wanted: int) -> int:
         """Return how many evaluations the next call makes.

@@ -20,6 +20,15 @@ so that constraints may depend on each other. A step is taken only if it lowers 
 Hessian Z^T H Z of the last set has no negative eigenvalue; so no saddle point is approached, and a step that leaves a
 constraint or a bound is not taken. Convergence is quadratic where the reduced Hessian is positive definite.
 
+Second derivatives of a scalar are exact where JAX has them. Those of a sum of squares are forward differences of the
+gradient of the Lagrangian, one evaluation per variable: nothing else in a least-squares run needs them, and compiling
+them would take longer than the run. They are made once: every step changes the gradient of the Lagrangian by a known
+amount d over a known way s, and the symmetric update of rank one
+
+    H <- H + r r^T / r^T s,   r = d - H s
+
+takes that up without an evaluation. Where a step brings the point little closer they are made anew.
+
 Units
 -----
 Rows of A are measured by their lengths s (1 for a bound), x by its size X = max(1, |x|), and gradients by
@@ -29,7 +38,7 @@ violation over s X; if it is fulfilled, the distance of t from a itself. Nothing
 References:
     Hintermueller, Ito, Kunisch (2002), The primal-dual active set strategy as a semismooth Newton method,
         doi:10.1137/S1052623401383558.
-    Nocedal, Wright (2006), Numerical Optimization, ch. 16 and 18, doi:10.1007/978-0-387-40065-5.
+    Nocedal, Wright (2006), Numerical Optimization, section 6.2, ch. 16 and 18, doi:10.1007/978-0-387-40065-5.
 """
 
 from __future__ import annotations
@@ -37,7 +46,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
 
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
@@ -55,11 +63,20 @@ MOST_SETS = 30
 FALL = 0.5
 """A step has to lower the KKT residual to this part."""
 
+WELL = 0.1
+"""Second derivatives are kept after a step that lowered it to this part."""
+
+FELT = 1e-8
+"""An update of rank one is left out if r and s are at right angles but for this."""
+
 DEPENDENT = 1e-9
 """Rows are dependent if a singular value is below this part of the largest."""
 
 FLAT = 1e-8
 """Eigenvalues of the reduced Hessian below this part of the largest are zero."""
+
+DIFFERENCE = 1e-7
+"""Step of forward differences of gradients, relative to the variable or 1: the best of rounding and curvature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,34 +147,45 @@ def newton_kkt(
         Interruption: A budget is spent.
     """
     point = KktPoint(x, found, multipliers, np.inf, np.inf, 0)
+    H: Matrix | None = None
     for _ in range(MOST_STEPS):
+        is_kept = H is not None
         try:
-            model = _model(problem, point)
+            H = _lagrangian_hessian(problem, point) if H is None else H
         except EvaluationError:
             break
-        if not np.isfinite(model.H).all():
+        if not np.isfinite(H).all():
             break
+        model = _model(problem, point, H)
         point = replace(point, residual=_residual(model))
-        if point.residual <= target:
-            break
         step = _solve(model)
-        if step is None:
+        if point.residual <= target:
+            length = np.inf if step is None else norm(step.p) / model.units.size
+            return replace(point, step=min(point.step, length))
+        after = None if step is None else _try(problem, point, model, step)
+        if after is None and not is_kept:
             break
-        after = _try(problem, point, model, step)
-        if after is None:
-            break
-        point = after
+        is_well = after is not None and after.residual <= WELL * point.residual
+        H = _updated(H, point, after) if is_well and after is not None else None
+        point = point if after is None else after
     return point
 
 
-def _model(problem: Recorder, point: KktPoint) -> _Model:
+def _updated(H: Matrix, before: KktPoint, after: KktPoint) -> Matrix:
+    """Return second derivatives that explain what a step did to the gradient of the Lagrangian."""
+    s = after.x - before.x
+    change = _lagrangian_slope(after.evaluation, after.multipliers)
+    change = change - _lagrangian_slope(before.evaluation, after.multipliers)
+    r = change - H @ s
+    along = float(r @ s)
+    return H + np.outer(r, r) / along if abs(along) > FELT * norm(r) * norm(s) else H
+
+
+def _model(problem: Recorder, point: KktPoint, H: Matrix) -> _Model:
     """Build the quadratic program around a point; bounds take up what is left of the slope."""
     x, found = point.x, point.evaluation
     c, J = linearization(found)
     g = np.zeros_like(x) if found.gradient is None else found.gradient
-    H = problem.hessian(x, found.state)
-    if np.any(point.multipliers):
-        H = H + problem.constraint_hessian(x, point.multipliers)
     is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
     rest = -(g + point.multipliers @ J)
     size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
@@ -178,6 +206,40 @@ def _model(problem: Recorder, point: KktPoint) -> _Model:
         y=np.concatenate([point.multipliers, rest[is_bounded]]),
         units=units,
     )
+
+
+def _lagrangian_hessian(problem: Recorder, point: KktPoint) -> Matrix:
+    """Return the second derivatives of f + y^T c, shape (n, n).
+
+    Raises:
+        EvaluationError: A gradient it needs cannot be computed.
+    """
+    if problem.has_residuals:
+        return _differenced_hessian(problem, point)
+    H = problem.hessian(point.x, point.evaluation.state)
+    return H + problem.constraint_hessian(point.x, point.multipliers) if np.any(point.multipliers) else H
+
+
+def _differenced_hessian(problem: Recorder, point: KktPoint) -> Matrix:
+    """Return the same by forward differences; columns of variables without room are zero."""
+    x, found = point.x, point.evaluation
+    here, columns = _lagrangian_slope(found, point.multipliers), np.zeros((x.size, x.size))
+    steps = DIFFERENCE * np.maximum(1.0, np.abs(x))
+    steps = np.where(x + steps <= problem.upper, steps, -steps)
+    has_room = x + steps >= problem.lower
+    for variable in np.flatnonzero(has_room):
+        nearby = x.copy()
+        nearby[variable] += steps[variable]
+        slope = _lagrangian_slope(problem.problem.evaluate(nearby, found.state), point.multipliers)
+        columns[variable] = (slope - here) / (nearby[variable] - x[variable])
+    problem.count_differences(int(np.count_nonzero(has_room)))
+    return 0.5 * (columns + columns.T)
+
+
+def _lagrangian_slope(found: Evaluation, multipliers: Vector) -> Vector:
+    if found.gradient is None or found.constraint_jacobian is None or not found.is_finite:
+        raise EvaluationError(f"A neighbouring point cannot be evaluated: {found.failure or 'it is not finite'}")
+    return found.gradient + multipliers @ found.constraint_jacobian
 
 
 def _residual(model: _Model) -> float:
@@ -225,13 +287,13 @@ def _on_active_set(model: _Model, is_active: np.ndarray, target: Vector) -> _Sol
     rows = model.A[is_active] / lengths[:, None]
     d = (target - model.a)[is_active] / lengths
     n = model.g.size
-    U, S, Vt = scipy.linalg.svd(rows) if len(rows) else (np.zeros((0, 0)), np.zeros(0), np.eye(n))
+    U, S, Vt = np.linalg.svd(rows) if len(rows) else (np.zeros((0, 0)), np.zeros(0), np.eye(n))
     rank = int(np.count_nonzero(DEPENDENT * S[0] < S)) if S.size else 0
     U, S, V, Z = U[:, :rank], S[:rank], Vt[:rank].T, Vt[rank:].T
     p = V @ ((U.T @ d) / S)
     is_minimum = True
     if Z.shape[1]:
-        values, vectors = scipy.linalg.eigh(Z.T @ model.H @ Z)
+        values, vectors = np.linalg.eigh(Z.T @ model.H @ Z)
         largest = float(np.abs(values).max())
         is_minimum = bool(values[0] >= -FLAT * largest)
         slope = vectors.T @ (Z.T @ (model.g + model.H @ p))

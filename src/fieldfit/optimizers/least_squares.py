@@ -2,28 +2,31 @@
 
 Each turn evaluates one trial point, residuals and Jacobian together where the objective has its own derivatives: in a
 force-field fit both share a relaxation, so a trial that is accepted (most are) costs one evaluation and not two. A turn
-is a pure function from state to state; `run` is the loop over it. The mathematics is in the modules `trust_region`
+is a pure function from state to state. The mathematics is in the modules `trust_region`
 (model and bounds), `exact_steps` (its minimiser in a ball) and `acceleration` (a correction of second order).
 
 Choices measured by `benchmarks/least_squares.py`, in evaluations at tolerances of 1e-8 on 37 unbounded and 15 bounded
 problems (SciPy's `trf`: 1225, one unsolved, and 481, one unsolved):
 
-    as it is                                       741         327
-    without corrections of second order           1287         451
-    scales recomputed at each accepted step       1608, two unsolved     435
-    first radius 0.1 ||D x0||                      960         360
-    first radius 10 or 100 ||D x0||               1158, one unsolved     327
-    radius to a half and twice                     770         336
-    radius to a quarter and three times           1021         381
+    as it is                                       698         323
+    without corrections of second order            877         470
+    curvature always from a look ahead            1125         437
+    largest column lengths                         707         347
+    column lengths of each accepted point         1613, two unsolved     498
+    fixed lengths                                 1013         620
+    first radius 0.1 ||D x0||                     1211, one unsolved     338
+    first radius 10 or 100 ||D x0||               1157, one unsolved     322
+    radius to a half of a step, by 1.5 from 0.75   706         329
+    radius to a quarter and twice, from 0.75       723         328
 
-The default `ftol` of 1e-10 takes 808 and 358. It gives six digits of every certified parameter of the NIST data sets
+The default `ftol` of 1e-10 takes 763 and 351. It gives six digits of every certified parameter of the NIST data sets
 (`tests/oracles/test_nist.py`) for half an evaluation more per fit than 1e-8, which gives five.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,19 +34,33 @@ import numpy as np
 from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.acceleration import Curvature, accelerate, measure_curvature
+from fieldfit.optimizers.acceleration import (
+    LOOK_AHEAD,
+    Curvature,
+    accelerate,
+    check_acceleration,
+    looks_ahead,
+    measure_curvature,
+)
 from fieldfit.optimizers.exact_steps import EPS, FACTORIZATIONS, exact_step, norm
-from fieldfit.optimizers.stopping import check_stopping
-from fieldfit.optimizers.trust_region import LocalModel, local_model, select_step, strictly_inside, update_radius
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
+from fieldfit.optimizers.metric import check_metric, first_lengths, next_lengths
+from fieldfit.optimizers.stopping import check_stopping, check_target, is_zero
+from fieldfit.optimizers.trust_region import (
+    GENTLE,
+    Bounds,
+    LocalModel,
+    local_model,
+    select_step,
+    strictly_inside,
+    update_radius,
+)
+from fieldfit.problem import AbstractSteppedOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
-ZERO_COST = EPS**1.5
-"""A cost below this fraction of the first one may be zero but for rounding: no relative test meets it."""
-
-ZERO_RESIDUAL = EPS**0.5
-"""Residuals are zero only if they are also below this fraction of what the variables contribute to them."""
+KEPT_LENGTH = 0.98
+"""Least fraction of a column's length that the metric "fading" keeps from one accepted point to the next: a steep start
+counts for half after 34 of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +125,7 @@ class LeastSquaresState:
 
 
 @dataclass(frozen=True)
-class LeastSquaresOptimizer(AbstractOptimizer):
+class LeastSquaresOptimizer(AbstractSteppedOptimizer[LeastSquaresState]):
     """Bounded trust-region least squares of the Levenberg-Marquardt kind; the default where there are residuals.
 
     Every evaluated point lies inside the bounds. A trial that cannot be evaluated counts as a bad step: the radius
@@ -122,7 +139,15 @@ class LeastSquaresOptimizer(AbstractOptimizer):
             Gauss-Newton step would take off; None: never.
         maxiter: Most trials, accepted or not.
         initial_radius: First radius as a multiple of ||D x0||.
-        factorization: "qr", "svd" or "cholesky"; see `fieldfit.optimizers.trust_region`.
+        factorization: "qr", "svd" or "cholesky"; see `fieldfit.optimizers.exact_steps`.
+        metric: By what variables are measured: "largest", "fading" or "current" lengths of the Jacobian's columns, or
+            "fixed", by the scales of the parameters alone; see `fieldfit.optimizers.metric`.
+        acceleration: Where corrections of second order take the curvature from: "last", the last trial; "ahead", one
+            more evaluation, without derivatives, on the way of each step that the radius holds back; "none", no
+            corrections; "auto", "ahead" where derivatives cost many times more than residuals; see
+            `fieldfit.optimizers.acceleration`.
+        target_cost: Stop as soon as the cost is not above this; None: never. One that is zero but for rounding ends a
+            run in any case.
 
     Raises:
         SettingsError: An option has a value it cannot have.
@@ -143,6 +168,9 @@ class LeastSquaresOptimizer(AbstractOptimizer):
     maxiter: int = 500
     initial_radius: float = 1.0
     factorization: str = "qr"
+    metric: str = "fading"
+    acceleration: str = "auto"
+    target_cost: float | None = None
 
     def __post_init__(self) -> None:
         check_stopping({"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}, self.maxiter)
@@ -150,6 +178,9 @@ class LeastSquaresOptimizer(AbstractOptimizer):
             raise SettingsError(f"initial_radius = {self.initial_radius} is not positive. Give a number such as 1.")
         if self.factorization not in FACTORIZATIONS:
             raise SettingsError(unknown_name("factorization", self.factorization, FACTORIZATIONS))
+        check_metric(self.metric)
+        check_acceleration(self.acceleration)
+        check_target("target_cost", self.target_cost)
 
     @property
     def name(self) -> str:
@@ -159,45 +190,25 @@ class LeastSquaresOptimizer(AbstractOptimizer):
     def traits(self) -> Traits:
         return Traits(needs_residuals=True, needs_gradient=True, handles_bounds=True, is_resumable=True)
 
-    def run(self, problem: Recorder, start: Evaluation) -> Outcome:
-        state = self.init(problem, start)
-        _tell(problem, state)
-        while (message := self.status(state)) is None:
-            state = self.step(problem, state)
-            _tell(problem, state)
-        return Outcome(message, state.iteration)
-
     def init(self, problem: Recorder, start: Evaluation) -> LeastSquaresState:
-        """Return the state of the start.
-
-        Args:
-            problem: What to evaluate, with bounds and start.
-            start: The evaluation at `problem.x0`, derivatives included.
-        """
         x = problem.x0.copy()
         start = _refresh(problem, x, start)
         f, J = _linearization(start)
-        D = column_scale(J)
+        D = first_lengths(self.metric, column_scale(J))
         # At the origin the residuals set the size: a move of ||f|| in D x can change them by as much as they are.
         radius = self.initial_radius * (norm(D * x) or norm(f) or 1.0)
-        is_bounded = bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())
-        bounds = (problem.lower, problem.upper) if is_bounded else None
+        bounds = _bounds(problem)
         model = local_model(x, f, J, D, bounds, self.factorization)
         turn = Turn(0.0, math.inf, 0.0, math.inf, math.inf, True, start.note)
         return LeastSquaresState(0, x, start, D, model, None, radius, 0.0, (x, start.cost), 0, turn)
 
     def step(self, problem: Recorder, state: LeastSquaresState) -> LeastSquaresState:
-        """Evaluate one trial point and return the state after it.
-
-        Args:
-            problem: What to evaluate.
-            state: From `init` or the last `step`; it is not changed.
-        """
-        p_h, predicted, alpha = propose(state)
+        """Evaluate one trial point and return the state after it."""
+        p_h, predicted, alpha = self._propose(problem, state)
         x = strictly_inside(state.x + state.model.d * p_h, state.model.bounds)
         trial = _try(problem, x, state.evaluation)
         turn = _turn(state, x, trial, predicted=predicted)
-        radius = update_radius(state.radius, ratio=turn.ratio, length=norm(p_h)) or EPS * state.radius
+        radius = update_radius(state.radius, ratio=turn.ratio, length=norm(p_h), rule=GENTLE) or EPS * state.radius
         region = {"radius": radius, "alpha": alpha * state.radius / radius}
         if turn.is_accepted:
             problem.accept()
@@ -207,14 +218,54 @@ class LeastSquaresOptimizer(AbstractOptimizer):
         return replace(state, iteration=state.iteration + 1, turn=turn, **region, **after)
 
     def status(self, state: LeastSquaresState) -> str | None:
-        """Return why the run is over, or None if it is not."""
         return _converged(self, state) or _exhausted(self, state)
+
+    def news(self, problem: Recorder, state: LeastSquaresState) -> dict[str, Any]:
+        f, J = _linearization(state.evaluation)
+        projected = projected_gradient(state.x, J.T @ f, problem.lower, problem.upper)
+        return {
+            "x": state.x,
+            "cost": state.evaluation.cost,
+            "reduction": state.turn.reduction,
+            "step_norm": state.turn.step_norm,
+            "optimality": float(np.max(np.abs(projected))),
+            "is_accepted": state.turn.is_accepted,
+            "note": state.turn.note,
+        }
+
+    def outcome(self, problem: Recorder, state: LeastSquaresState, message: str) -> Outcome:
+        return Outcome(message, state.iteration)
+
+    def pack(self, state: LeastSquaresState) -> dict[str, Any]:
+        """Return all but the model, which the rest determines."""
+        return {entry.name: getattr(state, entry.name) for entry in fields(state) if entry.name != "model"}
+
+    def unpack(self, problem: Recorder, packed: dict[str, Any]) -> LeastSquaresState:
+        f, J = _linearization(packed["evaluation"])
+        bounds = _bounds(problem)
+        model = local_model(packed["x"], f, J, packed["column_scale"], bounds, self.factorization)
+        return LeastSquaresState(**packed, model=model)
+
+    def _propose(self, problem: Recorder, state: LeastSquaresState) -> tuple[Vector, float, float]:
+        """Return the next step in the variables of the model, the reduction it promises, and its alpha."""
+        model, Delta = state.model, state.radius
+        exact = exact_step(model.factors, model.g_h, Delta, alpha=state.alpha)
+        p_h = select_step(model, exact.p, Delta)
+        curvature = state.curvature
+        # A step that reaches the minimum of its model is not what curvature holds back.
+        if exact.alpha > 0.0 and looks_ahead(self.acceleration, problem):
+            curvature = _look_ahead(problem, state, p_h) or curvature
+        if curvature is not None and self.acceleration != "none":
+            accelerated = accelerate(model, curvature, p_h, solve=exact.solve, Delta=Delta)
+            if accelerated is not None:
+                return (*accelerated, exact.alpha)
+        return p_h, -model.value(p_h), exact.alpha
 
     def _moved(self, problem: Recorder, state: LeastSquaresState, x: Vector, trial: Evaluation) -> dict[str, Any]:
         """Return what an accepted trial changes."""
         found = _refresh(problem, x, trial)
         f, J = _linearization(found)
-        D = np.maximum(column_scale(J), state.column_scale)
+        D = next_lengths(self.metric, column_scale(J), state.column_scale, kept=KEPT_LENGTH)
         return {
             "x": x,
             "evaluation": found,
@@ -224,18 +275,6 @@ class LeastSquaresOptimizer(AbstractOptimizer):
             "curvature": measure_curvature(f, J, state.x - x, state.model.f, D) if found is trial else None,
             "n_failures": 0,
         }
-
-
-def propose(state: LeastSquaresState) -> tuple[Vector, float, float]:
-    """Return the next step in the variables of the model, the reduction it promises, and its alpha."""
-    model, Delta = state.model, state.radius
-    exact = exact_step(model.factors, model.g_h, Delta, alpha=state.alpha)
-    p_h = select_step(model, exact.p, Delta)
-    if state.curvature is not None:
-        accelerated = accelerate(model, state.curvature, p_h, solve=exact.solve, Delta=Delta)
-        if accelerated is not None:
-            return (*accelerated, exact.alpha)
-    return p_h, -model.value(p_h), exact.alpha
 
 
 def column_scale(jacobian: Matrix) -> Vector:
@@ -251,6 +290,17 @@ def _try(problem: Recorder, x: Vector, current: Evaluation) -> Evaluation:
     return problem.evaluate(x, current.state) if trial.cost < current.cost else trial
 
 
+def _look_ahead(problem: Recorder, state: LeastSquaresState, p_h: Vector) -> Curvature | None:
+    """Evaluate a point on the way of a step; return what it says about curvature along the step."""
+    model = state.model
+    x = strictly_inside(state.x + LOOK_AHEAD * model.d * p_h, model.bounds)
+    found = problem.evaluate(x, state.evaluation.state, derivatives=False)
+    if not found.is_finite or found.residuals is None:
+        return None
+    _, J = _linearization(state.evaluation)
+    return measure_curvature(model.f, J, x - state.x, found.residuals, state.column_scale)
+
+
 def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
     """Evaluate an accepted point again if its residuals mean something new under its new state."""
     if not found.is_stale:
@@ -261,6 +311,11 @@ def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
     problem.accept()
     problem.rebase(x, again)
     return again
+
+
+def _bounds(problem: Recorder) -> Bounds:
+    is_bounded = bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())
+    return (problem.lower, problem.upper) if is_bounded else None
 
 
 def _linearization(found: Evaluation) -> tuple[Vector, Matrix]:
@@ -298,8 +353,10 @@ def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: 
 
 def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:
     cost, turn = state.evaluation.cost, state.turn
-    if _is_zero(state):
+    if is_zero(state.evaluation, state.x, state.first):
         return f"the cost is zero to rounding: {cost:.3g}, from {state.first[1]:.3g}"
+    if options.target_cost is not None and cost <= options.target_cost:
+        return f"target_cost: the cost is {cost:.3g}, not above {options.target_cost:g}"
     if options.gtol is not None and state.model.offset <= options.gtol:
         return f"gtol: the relative offset {state.model.offset:.2e} is below {options.gtol:g}"
     if options.ftol is not None and turn.ratio > 0.25 and turn.reduction < options.ftol * cost:
@@ -312,17 +369,6 @@ def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str 
     return None
 
 
-def _is_zero(state: LeastSquaresState) -> bool:
-    (x0, first_cost), cost = state.first, state.evaluation.cost
-    if cost > ZERO_COST * first_cost:
-        return False
-    # A start far off makes any minimum a tiny fraction of its cost; what the variables contribute now is no such
-    # accident. The start counts too: variables may end at zero.
-    f, J = _linearization(state.evaluation)
-    D = column_scale(J)
-    return norm(f) <= ZERO_RESIDUAL * (norm(D * x0) + norm(D * state.x))
-
-
 def _exhausted(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:
     smallest = EPS if options.xtol is None else options.xtol
     if state.turn.relative_step < smallest:
@@ -330,19 +376,3 @@ def _exhausted(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str 
     if state.iteration >= options.maxiter:
         return f"maxiter reached: {options.maxiter}"
     return None
-
-
-def _tell(problem: Recorder, state: LeastSquaresState) -> None:
-    if not problem.is_observed:
-        return
-    f, J = _linearization(state.evaluation)
-    projected = projected_gradient(state.x, J.T @ f, problem.lower, problem.upper)
-    problem.tell(
-        state.x,
-        cost=state.evaluation.cost,
-        reduction=state.turn.reduction,
-        step_norm=state.turn.step_norm,
-        optimality=float(np.max(np.abs(projected))),
-        is_accepted=state.turn.is_accepted,
-        note=state.turn.note,
-    )

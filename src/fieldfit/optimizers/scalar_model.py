@@ -9,7 +9,8 @@ Scaling
 -------
 D_j = sqrt(|H_jj|): a step p_j in one variable changes F, but for its slope, by 0.5 (D_j p_j)^2, so that D p has the
 unit of sqrt(F) whatever those of x. D is computed anew at each accepted point and may shrink again, to a tenth at a
-time (`FASTEST_SHRINK`), because a diagonal element that passes through zero does so by accident. At a start with
+time (`KEPT_LENGTH`), because a diagonal element that passes through zero does so by accident; that is the metric
+"fading" of the module `metric`, and there are others. At a start with
 H_jj = 0 it is sqrt(|g_j| / s_j), and the largest of the others if that is zero too. Here s_j = max(1, |x_j|), the size
 of a variable.
 
@@ -43,8 +44,8 @@ from fieldfit.optimizers.indefinite_steps import Spectrum, decompose, way_to_edg
 from fieldfit.optimizers.trust_region import Bounds, coleman_li, strictly_inside, way_to_bound
 from fieldfit.typing import Matrix, Vector
 
-FASTEST_SHRINK = 0.1
-"""Least fraction of a variable's scale that is kept from one accepted point to the next."""
+KEPT_LENGTH = 0.1
+"""Least fraction of D that the metric "fading" keeps from one accepted point to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +120,16 @@ def scalar_model(x: Vector, g: Vector, H: Matrix, D: Vector, bounds: Bounds) -> 
 
 
 def first_scale(x: Vector, g: Vector, H: Matrix) -> Vector:
-    """Return D at the start, positive, shape (n,)."""
+    """Return D by the derivatives at the start, positive, shape (n,)."""
     squares = np.abs(np.diag(H))
     squares = np.where(squares > 0.0, squares, np.abs(g) / np.maximum(1.0, np.abs(x)))
     D = np.sqrt(squares)
     return np.where(D > 0.0, D, D.max() or 1.0)
 
 
-def next_scale(H: Matrix, D: Vector) -> Vector:
-    """Return D at an accepted point from that of the one before, shape (n,)."""
-    return np.maximum(np.sqrt(np.abs(np.diag(H))), FASTEST_SHRINK * D)
+def scale(H: Matrix) -> Vector:
+    """Return D by the second derivatives at a point, at least 0, shape (n,)."""
+    return np.sqrt(np.abs(np.diag(H)))
 
 
 def select_step(model: ScalarModel, p_h: Vector, Delta: float) -> Vector:

@@ -29,11 +29,11 @@ from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.exact_steps import EPS, norm
 from fieldfit.optimizers.indefinite_steps import METHODS
-from fieldfit.optimizers.least_squares import ZERO_COST
-from fieldfit.optimizers.scalar_model import ScalarModel, first_scale, next_scale, scalar_model, select_step
-from fieldfit.optimizers.stopping import check_stopping
-from fieldfit.optimizers.trust_region import strictly_inside, update_radius
-from fieldfit.problem import AbstractOptimizer, Outcome, Recorder, Traits
+from fieldfit.optimizers.metric import check_metric, first_lengths, next_lengths
+from fieldfit.optimizers.scalar_model import KEPT_LENGTH, ScalarModel, first_scale, scalar_model, scale, select_step
+from fieldfit.optimizers.stopping import ZERO_COST, check_stopping
+from fieldfit.optimizers.trust_region import USUAL, strictly_inside, update_radius
+from fieldfit.problem import AbstractSteppedOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
 
@@ -101,7 +101,7 @@ class ScalarState:
 
 
 @dataclass(frozen=True)
-class TrustRegionOptimizer(AbstractOptimizer):
+class TrustRegionOptimizer(AbstractSteppedOptimizer[ScalarState]):
     """Bounded trust region for scalar functions with second derivatives; also for a sum of squares as a scalar.
 
     Every evaluated point lies inside the bounds. The Hessian is computed once per accepted point: exactly where JAX can
@@ -117,6 +117,8 @@ class TrustRegionOptimizer(AbstractOptimizer):
         gtol: Stop when the Newton decrement is below this fraction of ||D s|| and the model curves upwards; None:
             never.
         initial_radius: First radius as a multiple of ||D s||.
+        metric: By what variables are measured: "fading", "largest" or "current" roots of the second derivatives, or
+            "fixed", by the scales of the parameters alone; see `fieldfit.optimizers.metric`.
 
     Raises:
         SettingsError: An option has a value it cannot have.
@@ -137,6 +139,7 @@ class TrustRegionOptimizer(AbstractOptimizer):
     xtol: float | None = 1e-8
     gtol: float | None = 1e-8
     initial_radius: float = 1.0
+    metric: str = "fading"
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -144,6 +147,7 @@ class TrustRegionOptimizer(AbstractOptimizer):
         check_stopping({"ftol": self.ftol, "xtol": self.xtol, "gtol": self.gtol}, self.maxiter)
         if not (self.initial_radius > 0.0 and np.isfinite(self.initial_radius)):
             raise SettingsError(f"initial_radius = {self.initial_radius} is not positive. Give a number such as 1.")
+        check_metric(self.metric)
 
     @property
     def name(self) -> str:
@@ -153,20 +157,8 @@ class TrustRegionOptimizer(AbstractOptimizer):
     def traits(self) -> Traits:
         return Traits(needs_gradient=True, needs_hessian=True, handles_bounds=True, is_resumable=True)
 
-    def run(self, problem: Recorder, start: Evaluation) -> Outcome:
-        state = self.init(problem, start)
-        _tell(problem, state)
-        while (message := self.status(state)) is None:
-            state = self.step(problem, state)
-            _tell(problem, state)
-        return Outcome(message, state.iteration)
-
     def init(self, problem: Recorder, start: Evaluation) -> ScalarState:
         """Return the state of the start.
-
-        Args:
-            problem: What to evaluate, with bounds and start.
-            start: The evaluation at `problem.x0`, derivatives included.
 
         Raises:
             EvaluationError: There are no second derivatives at the start.
@@ -176,17 +168,12 @@ class TrustRegionOptimizer(AbstractOptimizer):
         is_bounded = bool((np.isfinite(problem.lower) | np.isfinite(problem.upper)).any())
         bounds = (problem.lower, problem.upper) if is_bounded else None
         g, H = _gradient(start), _hessian(problem, x, start)
-        model = scalar_model(x, g, H, first_scale(x, g, H), bounds)
+        model = scalar_model(x, g, H, first_lengths(self.metric, first_scale(x, g, H)), bounds)
         turn = ScalarTurn(0.0, math.inf, 0.0, math.inf, math.inf, True, start.note)
         return ScalarState(0, x, start, model, self.initial_radius * (model.size or 1.0), start.cost, 0, turn)
 
     def step(self, problem: Recorder, state: ScalarState) -> ScalarState:
-        """Evaluate one trial point and return the state after it.
-
-        Args:
-            problem: What to evaluate.
-            state: From `init` or the last `step`; it is not changed.
-        """
+        """Evaluate one trial point and return the state after it."""
         p_h = select_step(state.model, METHODS[self.method](state.model.spectrum, state.radius), state.radius)
         x = strictly_inside(state.x + state.model.d * p_h, state.model.bounds)
         trial = _try(problem, x, state.evaluation)
@@ -194,16 +181,44 @@ class TrustRegionOptimizer(AbstractOptimizer):
         after: dict[str, Any] = {"n_failures": 0 if trial.is_finite else state.n_failures + 1}
         if turn.is_accepted:
             try:
-                after |= _moved(problem, state, x, trial)
+                after |= self._moved(problem, state, x, trial)
             except EvaluationError as error:
                 turn = replace(turn, reduction=0.0, ratio=-math.inf, is_accepted=False, note=str(error))
                 after["n_failures"] = state.n_failures + 1
-        radius = update_radius(state.radius, ratio=turn.ratio, length=norm(p_h)) or EPS * state.radius
-        return replace(state, iteration=state.iteration + 1, turn=turn, radius=radius, **after)
+        radius = update_radius(state.radius, ratio=turn.ratio, length=norm(p_h), rule=USUAL)
+        return replace(state, iteration=state.iteration + 1, turn=turn, radius=radius or EPS * state.radius, **after)
 
     def status(self, state: ScalarState) -> str | None:
-        """Return why the run is over, or None if it is not."""
         return _converged(self, state) or _exhausted(self, state)
+
+    def news(self, problem: Recorder, state: ScalarState) -> dict[str, Any]:
+        projected = projected_gradient(state.x, state.model.g, problem.lower, problem.upper)
+        return {
+            "x": state.x,
+            "cost": problem.best.cost,
+            "reduction": state.turn.reduction,
+            "step_norm": state.turn.step_norm,
+            "optimality": float(np.max(np.abs(projected))),
+            "is_accepted": state.turn.is_accepted,
+            "note": state.turn.note,
+        }
+
+    def outcome(self, problem: Recorder, state: ScalarState, message: str) -> Outcome:
+        return Outcome(message, state.iteration)
+
+    def _moved(self, problem: Recorder, state: ScalarState, x: Vector, trial: Evaluation) -> dict[str, Any]:
+        """Return what an accepted trial changes.
+
+        Raises:
+            EvaluationError: There are no second derivatives at the new point, so it cannot be accepted.
+        """
+        H = _hessian(problem, x, trial)
+        problem.accept()
+        found = _refresh(problem, x, trial)
+        H = H if found is trial else _hessian(problem, x, found)
+        D = next_lengths(self.metric, scale(H), state.model.D, kept=KEPT_LENGTH)
+        model = scalar_model(x, _gradient(found), H, D, state.model.bounds)
+        return {"x": x, "evaluation": found, "model": model}
 
 
 def _try(problem: Recorder, x: Vector, current: Evaluation) -> Evaluation:
@@ -212,20 +227,6 @@ def _try(problem: Recorder, x: Vector, current: Evaluation) -> Evaluation:
     # Differences cost n evaluations, so they are taken only where the point will move.
     trial = problem.evaluate(x, current.state, derivatives=False)
     return problem.evaluate(x, current.state) if trial.cost < current.cost else trial
-
-
-def _moved(problem: Recorder, state: ScalarState, x: Vector, trial: Evaluation) -> dict[str, Any]:
-    """Return what an accepted trial changes.
-
-    Raises:
-        EvaluationError: There are no second derivatives at the new point, so it cannot be accepted.
-    """
-    H = _hessian(problem, x, trial)
-    problem.accept()
-    found = _refresh(problem, x, trial)
-    H = H if found is trial else _hessian(problem, x, found)
-    model = scalar_model(x, _gradient(found), H, next_scale(H, state.model.D), state.model.bounds)
-    return {"x": x, "evaluation": found, "model": model}
 
 
 def _refresh(problem: Recorder, x: Vector, found: Evaluation) -> Evaluation:
@@ -293,18 +294,3 @@ def _exhausted(options: TrustRegionOptimizer, state: ScalarState) -> str | None:
     if state.iteration >= options.maxiter:
         return f"maxiter reached: {options.maxiter}"
     return None
-
-
-def _tell(problem: Recorder, state: ScalarState) -> None:
-    if not problem.is_observed:
-        return
-    projected = projected_gradient(state.x, state.model.g, problem.lower, problem.upper)
-    problem.tell(
-        state.x,
-        cost=problem.best.cost,
-        reduction=state.turn.reduction,
-        step_norm=state.turn.step_norm,
-        optimality=float(np.max(np.abs(projected))),
-        is_accepted=state.turn.is_accepted,
-        note=state.turn.note,
-    )

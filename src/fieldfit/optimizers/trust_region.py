@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -191,18 +191,41 @@ def strictly_inside(x: Vector, bounds: Bounds) -> Vector:
     return np.where(lb == ub, lb, np.clip(x, low, high))
 
 
-def update_radius(Delta: float, *, ratio: float, length: float) -> float:
-    """Return the next radius: a quarter of a step that went wrong, twice the radius of one that went as predicted.
+class RadiusRule(NamedTuple):
+    """How the radius follows the agreement between the model and the function.
+
+    Args:
+        shrink: Fraction of a step that went wrong which is left.
+        agreement: Actual over predicted reduction from which the radius grows.
+        growth: Factor by which it grows.
+    """
+
+    shrink: float
+    agreement: float
+    growth: float
+
+
+USUAL = RadiusRule(0.25, 0.75, 2.0)
+"""For exact second derivatives."""
+
+GENTLE = RadiusRule(0.5, 0.9, 1.5)
+"""For curved valleys, where the longest step that agrees with a Gauss-Newton model stays about the same from turn to
+turn, and a radius that doubles is soon wrong again."""
+
+
+def update_radius(Delta: float, *, ratio: float, length: float, rule: RadiusRule) -> float:
+    """Return the next radius: shorter than a step that went wrong, longer after one that went as predicted.
 
     Args:
         Delta: Radius.
         ratio: Actual over predicted reduction; minus infinity for a failed evaluation.
         length: ||p_h|| of the step taken.
+        rule: By how much.
     """
     if ratio < 0.25:
-        return 0.25 * length
-    if ratio > 0.75 and length > 0.95 * Delta:
-        return 2.0 * Delta
+        return rule.shrink * length
+    if ratio > rule.agreement and length > 0.95 * Delta:
+        return rule.growth * Delta
     return Delta
 
 

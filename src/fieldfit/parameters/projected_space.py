@@ -8,6 +8,12 @@ and stay what they are; of the others, x_U, as many are eliminated as there are 
 The variables that remain are z = (x_B, y), and x = offset + T z satisfies the rows for every z. Rows that only bounded
 variables could satisfy are left over: eliminating these would turn bounds into general inequalities.
 
+A_U falls into blocks, rows that share variables with each other and with no other row. Each block has a null space of
+its own, so that no direction mixes variables that have nothing to do with each other, and a variable in no row stays
+what it is. In a block, A_U^T = (Q Z) (R; 0) by Householder's reflections, so A_U^+ = Q R^-T. A null space has many
+bases; this one is defined by the rows alone, where singular vectors of equal singular values are left to the
+rounding of whoever computes them. The largest part of each direction is made positive.
+
 References:
     Nocedal, Wright (2006), Numerical Optimization, section 15.3, doi:10.1007/978-0-387-40065-5.
 """
@@ -51,8 +57,7 @@ class ProjectedSpace:
     def __init__(self, space: ParameterSpace, matrix: Matrix, values: Vector) -> None:
         is_open = unbounded(space)
         kept, moved = np.flatnonzero(~is_open), np.flatnonzero(is_open)
-        inverse = np.linalg.pinv(matrix[:, moved])
-        null_space = scipy.linalg.null_space(matrix[:, moved])
+        inverse, null_space = _decomposed(matrix[:, moved])
         n_kept = kept.size
         if n_kept + null_space.shape[1] == 0:
             raise ParameterError(
@@ -160,10 +165,50 @@ def independent_rows(space: ParameterSpace, matrix: Matrix) -> np.ndarray:
     return np.sort(order[: np.count_nonzero(diagonal > DEPENDENT * diagonal[0])])
 
 
+def _decomposed(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the pseudoinverse of independent rows, shape (n, r), and their null space, shape (n, n - r)."""
+    n_rows, size = matrix.shape
+    inverse, directions = np.zeros((size, n_rows)), []
+    for rows, columns in _blocks(matrix):
+        Q, R = np.linalg.qr(matrix[np.ix_(rows, columns)].T, mode="complete")
+        inverse[np.ix_(columns, rows)] = scipy.linalg.solve_triangular(R[: rows.size], Q[:, : rows.size].T).T
+        own = np.zeros((size, columns.size - rows.size))
+        own[columns] = _signed(Q[:, rows.size :])
+        directions.append((columns[0], own))
+    touched = np.any(matrix != 0.0, axis=0)
+    directions += [(column, np.eye(size)[:, [column]]) for column in np.flatnonzero(~touched)]
+    ordered = [own for _, own in sorted(directions, key=lambda entry: entry[0])]
+    return inverse, np.concatenate([np.zeros((size, 0)), *ordered], axis=1)
+
+
+def _blocks(matrix: Matrix) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return rows that share variables, directly or through others, and these variables: pairs of indices."""
+    is_part = matrix != 0.0
+    left, found = np.ones(len(matrix), dtype=bool), []
+    while np.any(left):
+        rows = np.zeros(len(matrix), dtype=bool)
+        more = np.arange(len(matrix)) == np.argmax(left)
+        while np.any(more & ~rows):
+            rows = rows | more
+            more = np.any(is_part[:, np.any(is_part[rows], axis=0)], axis=1)
+        found.append((np.flatnonzero(rows), np.flatnonzero(np.any(is_part[rows], axis=0))))
+        left &= ~rows
+    return found
+
+
+def _signed(directions: Matrix) -> Matrix:
+    """Return directions with the largest part of each positive; of equal ones the first counts."""
+    # Rounded, or the last bits would decide which of equal parts is the largest.
+    largest = np.argmax(np.round(np.abs(directions), 8), axis=0)
+    return directions * np.where(directions[largest, np.arange(directions.shape[1])] < 0.0, -1.0, 1.0)
+
+
 def _direction(labels: tuple[str, ...], moved: np.ndarray, column: Vector) -> str:
     """Name a direction of the null space by the variables that it moves most."""
     # Rounded, or the last bits would decide the order of equal parts.
     order = np.argsort(-np.round(np.abs(column), 8), kind="stable")
     named = [labels[moved[place]] for place in order[:3] if abs(column[place]) > DEPENDENT]
+    if len(named) == 1:
+        return named[0]
     more = np.count_nonzero(np.abs(column) > DEPENDENT) - len(named)
     return f"a direction of {', '.join(named)}{f' and {more} more' if more else ''}"

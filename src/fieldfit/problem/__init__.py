@@ -1,5 +1,6 @@
 """The question an optimizer gets, and the answer it gives."""
 
+from fieldfit.problem.checkpoint import Checkpoint, SavedRun, read_checkpoint
 from fieldfit.problem.constrained_verdict import judge_constrained
 from fieldfit.problem.constraint_report import ConstraintOutcome
 from fieldfit.problem.derivatives import DerivativeOptions
@@ -9,6 +10,8 @@ from fieldfit.problem.optimizer import AbstractOptimizer, Outcome, Traits
 from fieldfit.problem.problem import Problem
 from fieldfit.problem.recorder import HistoryEntry, Record, Recorder, Run, run_part
 from fieldfit.problem.result import ConvergenceRow, OptimizationResult
+from fieldfit.problem.state_files import register_state
+from fieldfit.problem.stepping import AbstractSteppedOptimizer, step_through
 from fieldfit.problem.subproblem import Subproblem
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.vector_constraints import VectorConstraints
@@ -16,8 +19,10 @@ from fieldfit.problem.verdict import Verdict
 
 __all__ = [
     "AbstractOptimizer",
+    "AbstractSteppedOptimizer",
     "AbstractVectorProblem",
     "Budget",
+    "Checkpoint",
     "ConstraintOutcome",
     "ConvergenceRow",
     "DerivativeOptions",
@@ -29,6 +34,7 @@ __all__ = [
     "Record",
     "Recorder",
     "Run",
+    "SavedRun",
     "Step",
     "Subproblem",
     "Traits",
@@ -36,5 +42,8 @@ __all__ = [
     "VectorProblem",
     "Verdict",
     "judge_constrained",
+    "read_checkpoint",
+    "register_state",
     "run_part",
+    "step_through",
 ]

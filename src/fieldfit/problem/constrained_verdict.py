@@ -24,7 +24,7 @@ from fieldfit.objectives import Evaluation
 from fieldfit.problem.interface import AbstractVectorProblem
 from fieldfit.problem.second_order import downward_curvature
 from fieldfit.problem.tangent import TangentProblem
-from fieldfit.problem.verdict import UNFELT, Verdict, judge
+from fieldfit.problem.verdict import UNFELT, Verdict, judge, judge_zero
 from fieldfit.typing import Vector
 
 BALANCED = 1e-6
@@ -59,6 +59,10 @@ def judge_constrained(
         ), None
     limits = Limits(best.constraints, best.constraint_jacobian, constraints.lower, constraints.upper)
     multipliers = find_multipliers(x, best.gradient, limits, bounds=(problem.lower, problem.upper))
+    zero = judge_zero(problem, x, best, first_cost)
+    if zero is not None:
+        # No multipliers could make sense of a gradient that is rounding.
+        return zero, multipliers
     worth = _worth_of_gaps(x, limits, multipliers, (problem.lower, problem.upper))
     reach = float(np.linalg.norm(best.gradient)) * max(1.0, float(np.max(np.abs(x))))
     if worth > GAP * reach:
@@ -72,7 +76,9 @@ def judge_constrained(
         return _judge_corner(best, multipliers), multipliers
     tangent = TangentProblem(problem, x, best, multipliers)
     verdict = judge(tangent, tangent.center, _judged(tangent.restricted(best), best), first_cost)
-    if verdict.word != "converged":
+    is_flat = bool(np.all(constraints.is_linear & constraints.is_equality))
+    if verdict.word != "converged" or (is_flat and best.residuals is not None):
+        # A sum of squares on a linear subspace is one without constraints, of which first order is asked, too.
         return verdict, multipliers
     curvature, n_made = downward_curvature(tangent, limits)
     if curvature < 0.0:

@@ -92,7 +92,7 @@ def with_differences(
         return objective
     if isinstance(objective, ObjectiveFunction):
         terms = objective.terms.items()
-        return ObjectiveFunction(
+        return objective.with_terms(
             {label: with_differences(term, space, options, executor=executor, name=label) for label, term in terms}
         )
     if options.jac == "analytical":

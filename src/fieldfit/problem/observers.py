@@ -27,6 +27,7 @@ class Step:
         x: Current point, flat and scaled, shape (n,).
         values: The parameters there in physical units, in the structure in which they were given.
         note: News: a failed evaluation, a pairing that changed; empty if none.
+        violation: How far the worst constraint at x is outside its limits, in units of its tolerance; 0 where all hold.
     """
 
     iteration: int
@@ -39,6 +40,7 @@ class Step:
     x: Vector
     values: Any
     note: str = ""
+    violation: float = 0.0
 
 
 Observer: TypeAlias = Callable[[Step], bool | None]

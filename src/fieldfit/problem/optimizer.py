@@ -14,27 +14,35 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from fieldfit.blas import one_blas_thread
 from fieldfit.diagnostics import Multipliers
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.execution import ExecutorChoice, open_executor
 from fieldfit.objectives import AbstractObjective, Evaluation
 from fieldfit.parameters import ProjectedSpace
+from fieldfit.problem.checkpoint import Checkpoint, CheckpointWriter, Question, SavedRun, as_checkpoint
 from fieldfit.problem.constrained_verdict import judge_constrained
 from fieldfit.problem.constraint_report import report_constraints
 from fieldfit.problem.derivatives import DerivativeOptions
+from fieldfit.problem.fingerprint import option_fingerprint, problem_fingerprint, start_fingerprint
 from fieldfit.problem.observers import Observer
 from fieldfit.problem.problem import Problem
 from fieldfit.problem.recorder import Interruption, Recorder, Run
 from fieldfit.problem.result import OptimizationResult
+from fieldfit.problem.resuming import as_saved, begun_anew, check_cost, continued, resumption_note
 from fieldfit.problem.vector import VectorProblem
 from fieldfit.problem.verdict import MOST_TWICE_DIFFERENCED, Verdict
-from fieldfit.typing import Vector
+from fieldfit.typing import FilePath, Vector
 
 ROUNDING = 1e-9
 """Part of a score that says nothing."""
+
+STOPPING_OPTIONS = ("ftol", "xtol", "gtol", "ctol", "target_cost", "maxiter")
+"""Options that only say when to stop."""
 
 LISTED_FAILURES = 5
 """Failures that a result quotes in full; of the rest it says how many there were."""
@@ -112,6 +120,11 @@ class AbstractOptimizer(ABC):
         """Which derivatives it asks for; exact ones where there are any unless it says otherwise."""
         return DerivativeOptions()
 
+    @property
+    def adjustable_options(self) -> tuple[str, ...]:
+        """Names of options that may be others when a run is continued: they say when to stop, not how to go on."""
+        return STOPPING_OPTIONS
+
     @abstractmethod
     def run(self, problem: Recorder, start: Evaluation) -> Outcome:
         """Make the cost smaller.
@@ -130,6 +143,8 @@ class AbstractOptimizer(ABC):
         *,
         observers: Sequence[Observer] = (),
         executor: ExecutorChoice = None,
+        checkpoint: FilePath | Checkpoint | None = None,
+        resume: FilePath | SavedRun | None = None,
     ) -> OptimizationResult:
         """Run to the end.
 
@@ -139,30 +154,37 @@ class AbstractOptimizer(ABC):
             executor: Where independent evaluations are made (starts, populations, points of finite differences): any
                 `concurrent.futures.Executor`, "threads", "processes", with ":4" for four workers, or a number of
                 processes; None: here, one after the other. The answer is the same.
+            checkpoint: File that accepted steps are stored in, as often as costs little; a `Checkpoint` can say how
+                often.
+            resume: File of an earlier run, or that run as `read_checkpoint` returns it. If the optimizer `is_resumable`
+                the run is continued, to the same bits as if it had not been interrupted; otherwise it begins anew at
+                the best point, and the message of the result says so. The problem has to be the same, as it was
+                before that run, and the optimizer too, but for its `adjustable_options`.
 
         Returns:
             The best point seen and what is known about it.
 
         Raises:
             EvaluationError: The objective cannot be evaluated at the start.
-            SettingsError: This optimizer cannot take such a problem.
+            SettingsError: This optimizer cannot take such a problem, or the earlier run asked something else.
+            FileFormatError: The file of the earlier run is missing or damaged.
         """
         problem = Problem(problem) if isinstance(problem, AbstractObjective) else problem
-        begin = time.perf_counter()
-        with open_executor(executor) as workers:
+        wanted = None if checkpoint is None else as_checkpoint(checkpoint)
+        saved = None if resume is None else as_saved(resume)
+        earlier = saved if saved is not None and self.traits.is_resumable and saved.has_state else None
+        problem = begun_anew(problem, saved, self.name) if saved is not None and earlier is None else problem
+        begin = time.perf_counter() - (0.0 if earlier is None else earlier.seconds)
+        with open_executor(executor) as workers, one_blas_thread():
             vector = problem.vector(derivatives=self.derivative_options, executor=workers)
             check_traits(self, vector)
             recorder = Recorder(vector, observers, executor=workers)
-            start = recorder.begin(derivatives=self.traits.needs_gradient)
-            if self.traits.needs_finite_start and (start.failure or not start.is_finite):
-                raise EvaluationError(
-                    f"The objective cannot be evaluated at the start: {_reason(start)}. "
-                    "Move the start, or correct the model."
-                )
-            try:
-                outcome = self.run(recorder, start)
-            except Interruption as interruption:
-                outcome = Outcome(str(interruption), max(0, recorder.iteration))
+            start = self._start(problem, recorder, earlier)
+            if wanted is not None:
+                question = Question(self.name, self._fingerprint(problem), versions(), start, begin)
+                points = None if earlier is None else earlier.points
+                recorder.keeper = CheckpointWriter(wanted, vector, question, points=points)
+            outcome = self._outcome(recorder, start)
             if not np.isfinite(recorder.best.cost):
                 raise EvaluationError(
                     f"The objective could not be evaluated at any of {recorder.n_evaluations} points; at the start: "
@@ -170,8 +192,43 @@ class AbstractOptimizer(ABC):
                 )
             whole, x, best = _without_elimination(problem, vector, recorder)
             best, verdict, multipliers = _judge_best(whole, x, best, start)
+        if saved is not None:
+            note = resumption_note(saved, self.name, versions(), is_continued=earlier is not None)
+            outcome = replace(outcome, message="; ".join(filter(None, (outcome.message, note))))
         finished = _Finished(start, x, best, outcome, verdict, multipliers, time.perf_counter() - begin)
         return _result(self.name, problem, whole, recorder, finished)
+
+    def _start(self, problem: Problem, recorder: Recorder, earlier: SavedRun | None) -> Evaluation:
+        """Return the evaluation at the start, made here or by the run that goes on."""
+        if earlier is not None:
+            # Made first, since it tells the number of residuals, too; not by the recorder, which would count it.
+            vector = recorder.problem
+            again = vector.evaluate(vector.x0, vector.initial_state(), derivatives=self.traits.needs_gradient)
+            start = continued(recorder, earlier, problem, self.name, self._fingerprint(problem))
+            if not vector.is_noisy:
+                check_cost(earlier, again.cost)
+            return start
+        start = recorder.begin(derivatives=self.traits.needs_gradient)
+        if self.traits.needs_finite_start and (start.failure or not start.is_finite):
+            raise EvaluationError(
+                f"The objective cannot be evaluated at the start: {_reason(start)}. "
+                "Move the start, or correct the model."
+            )
+        return start
+
+    def _fingerprint(self, problem: Problem) -> dict[str, Any]:
+        options = {"option": option_fingerprint(self, self.adjustable_options)}
+        return {**problem_fingerprint(problem), **start_fingerprint(problem), **options}
+
+    def _outcome(self, recorder: Recorder, start: Evaluation) -> Outcome:
+        """Run, and store where the run ended, however it did."""
+        try:
+            return self.run(recorder, start)
+        except Interruption as interruption:
+            return Outcome(str(interruption), max(0, recorder.iteration))
+        finally:
+            if recorder.keeper is not None:
+                recorder.keeper.finish()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +25,7 @@ from fieldfit.problem.subproblem import Subproblem
 from fieldfit.typing import Matrix, Vector
 
 if TYPE_CHECKING:
+    from fieldfit.problem.checkpoint import CheckpointWriter
     from fieldfit.problem.optimizer import AbstractOptimizer
 
 NOTHING = Evaluation(np.inf, violation=np.inf)
@@ -90,6 +91,8 @@ class Record:
         best: Evaluation there.
         best_index: Its place in the history, from 0; -1 if it is not there.
         steps: Steps that were told.
+        iteration: Number of the last step told.
+        accepted_violation: That of the constraints at the last accepted point, in units of their tolerances.
     """
 
     history: tuple[HistoryEntry, ...]
@@ -100,6 +103,12 @@ class Record:
     best: Evaluation
     best_index: int
     steps: tuple[Step, ...] = ()
+    iteration: int = -1
+    accepted_violation: float = 0.0
+
+
+def _nothing() -> None:
+    """Stand for the state of an optimizer that has none to store."""
 
 
 class Recorder:
@@ -122,6 +131,8 @@ class Recorder:
         history: One entry per evaluation.
         failures: What went wrong, with how often.
         iteration: Number of the last step told; -1 before the first.
+        keeper: Stores every step, before observers hear of it; None: nothing is stored.
+        stored_state: Packed state of an earlier run that goes on here; None if the run begins.
     """
 
     def __init__(
@@ -146,10 +157,13 @@ class Recorder:
         self.n_differences = 0
         self.accepted: deque[tuple[float, Vector]] = deque(maxlen=REMEMBERED_STEPS)
         self._last_x, self._best_index = problem.x0, -1
+        self._accepted_violation = 0.0
         self._observers = tuple(observers)
         self._budgets = tuple(observer for observer in observers if isinstance(observer, Budget))
         self._begin = time.perf_counter()
         self._parent = parent
+        self.keeper: CheckpointWriter | None = None
+        self.stored_state: Any = None
 
     @property
     def n_evaluations(self) -> int:
@@ -159,7 +173,9 @@ class Recorder:
     @property
     def is_observed(self) -> bool:
         """Whether anyone listens to `tell`."""
-        return bool(self._observers) if self._parent is None else self._parent.is_observed
+        if self._parent is not None:
+            return self._parent.is_observed
+        return bool(self._observers) or self.keeper is not None
 
     def initial_state(self) -> Any:
         """Return the state of the first evaluation."""
@@ -239,22 +255,26 @@ class Recorder:
         """Make a point the best one although its cost may have risen: its residuals mean something new (`is_stale`)."""
         self.best_x, self.best, self._best_index = x.copy(), found, len(self.history) - 1
 
-    def tell(self, x: Vector, *, cost: float, **news: Any) -> None:
+    def tell(self, x: Vector, *, cost: float, stored: Callable[[], Any] = _nothing, **news: Any) -> None:
         """Tell every observer about a step; steps are numbered from 0, the start.
 
         Args:
             x: Current point, shape (n,).
             cost: Cost there, or at the best point.
-            **news: The other fields of `Step` but its numbers and `values`.
+            stored: Gives the optimizer's packed state if a run could be continued from it. That of a part is not kept:
+                the whole cannot be continued from it.
+            **news: The other fields of `Step` but its numbers and `values`. Left out, `violation` is that of the
+                evaluation at x if it is the best or the last one, else of the last that was accepted.
 
         Raises:
             Interruption: An observer asked to stop.
         """
         self.iteration += 1
+        news = {"violation": self._violation_at(x), **news}
         if self._parent is not None:
             self._parent.tell(self.embed(x), cost=_lower(cost, self._parent.best), **news)
             return
-        if not self._observers:
+        if not self.is_observed:
             return
         step = Step(
             iteration=self.iteration,
@@ -264,10 +284,20 @@ class Recorder:
             values=self.problem.values(x),
             **news,
         )
+        if self.keeper is not None:
+            self.keeper(step, self.record(), stored)
         # A list, not a generator: every observer hears of every step, also after one of them asked to stop.
         answers = [observer(step) for observer in self._observers]
         if any(answer is True for answer in answers):
             raise Interruption("observer asked to stop")
+
+    def _violation_at(self, x: Vector) -> float:
+        """Return how far constraints are violated at a point that was told, in units of their tolerances."""
+        if self.constraints is None or not self.history:
+            return 0.0
+        if np.array_equal(x, self.best_x):
+            return self.best.violation
+        return self.history[-1].violation if np.array_equal(x, self._last_x) else self._accepted_violation
 
     def solve(
         self,
@@ -324,7 +354,22 @@ class Recorder:
             self.best,
             self._best_index,
             tuple(steps),
+            self.iteration,
+            self._accepted_violation,
         )
+
+    def restore(self, record: Record, stored_state: Any) -> None:
+        """Remember what an earlier run did, to go on with it.
+
+        Args:
+            record: What that run remembered.
+            stored_state: The packed state of its optimizer.
+        """
+        self.history, self.failures = list(record.history), dict(record.failures)
+        self.n_differences, self.iteration = record.n_differences, record.iteration
+        self.accepted.extend(record.accepted)
+        self.best_x, self.best, self._best_index = record.best_x, record.best, record.best_index
+        self._accepted_violation, self.stored_state = record.accepted_violation, stored_state
 
     def absorb(self, part: Record) -> None:
         """Append a part of this run that was made elsewhere: history, failures, best point, and its steps.
@@ -341,7 +386,8 @@ class Recorder:
         self.offer(part.best_x, part.best, offset + part.best_index)
         for step in part.steps:
             told = {
-                name: getattr(step, name) for name in ("reduction", "step_norm", "optimality", "is_accepted", "note")
+                name: getattr(step, name)
+                for name in ("reduction", "step_norm", "optimality", "is_accepted", "note", "violation")
             }
             self.tell(step.x, cost=_lower(step.cost, best), **told)
 
@@ -349,12 +395,16 @@ class Recorder:
         """Return a point of this run in all variables of the run it is part of."""
         return self.problem.embed(x) if isinstance(self.problem, Subproblem) else x
 
+    def count_differences(self, number: int) -> None:
+        """Count evaluations that were made for differences outside of this recorder."""
+        self.n_differences += number
+        if self._parent is not None:
+            self._parent.count_differences(number)
+
     def _count_second(self, n_gradients: int) -> None:
         """Count the gradients that are differenced for second derivatives."""
         if not self.is_traceable:
-            self.n_differences += n_gradients
-            if self._parent is not None:
-                self._parent._count_second(n_gradients)
+            self.count_differences(n_gradients)
 
     def check_budgets(self) -> None:
         """Stop if a budget of this run, or of the run it is part of, is spent.
@@ -398,6 +448,7 @@ class Recorder:
         entry = self.history[index]
         if not entry.is_accepted:
             self.accepted.append((entry.cost, x.copy()))
+            self._accepted_violation = entry.violation
         self.history[index] = entry._replace(is_accepted=True)
         if self._parent is not None:
             # The evaluations of a part under way are the last ones of the whole.

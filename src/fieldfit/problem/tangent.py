@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class TangentProblem(AbstractVectorProblem):
         point: In its variables, shape (n,).
         basis: Z, orthonormal, shape (n, k).
         center: t of the point, shape (k,).
+        slope: Gradient there, shape (k,).
     """
 
     def __init__(
@@ -48,6 +50,12 @@ class TangentProblem(AbstractVectorProblem):
         self.has_residuals, self.is_noisy, self.is_traceable = problem.has_residuals, problem.is_noisy, False
         own = True if problem.constraints is None else problem.constraints.has_derivatives
         self.has_derivatives = problem.has_derivatives and own
+
+    @cached_property
+    def slope(self) -> Vector:
+        """Gradient of the Lagrangian at the point, shape (k,)."""
+        found = self.restricted(self._best)
+        return np.zeros(self.center.size) if found.gradient is None else found.gradient
 
     def restricted(self, found: Evaluation) -> Evaluation:
         """Return an evaluation of the problem as one of the Lagrangian, with derivatives along the directions."""

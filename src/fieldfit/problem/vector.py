@@ -61,6 +61,8 @@ class VectorProblem(AbstractVectorProblem):
         conditions: Sequence[Condition] = (),
     ) -> None:
         self._given = objective
+        if objective.traits.is_directional and space.is_affine:
+            objective = objective.along(space.chain(np.eye(space.parameters.size), space.start))
         self.objective = with_differences(objective, space, derivatives, executor=executor)
         self.derivatives = derivatives
         self.space = space

@@ -82,16 +82,10 @@ class VectorConstraints:
             values, jacobian, n_differences = self.evaluate(x, derivatives=derivatives)
         except EvaluationError as error:
             return replace(found, cost=np.nan, failure=str(error), violation=math.inf)
-        if not np.all(np.isfinite(values)):
+        if not np.isfinite(values).all():
             bad = ", ".join(label for label, value in zip(self.labels, values, strict=True) if not np.isfinite(value))
             return replace(found, cost=np.nan, failure=f"constraint {bad} is not finite", violation=math.inf)
-        return replace(
-            found,
-            constraints=values,
-            constraint_jacobian=jacobian,
-            violation=self.excess(values),
-            n_differences=found.n_differences + n_differences,
-        )
+        return found.constrained(values, jacobian, violation=self.excess(values), n_differences=n_differences)
 
     def evaluate(self, x: Vector, *, derivatives: bool) -> tuple[Vector, Matrix | None, int]:
         """Return values (m,), Jacobian (m, n) and further evaluations made for differences.
@@ -122,7 +116,7 @@ class VectorConstraints:
 
     def excess(self, values: Vector) -> float:
         """Return the largest violation in units of the tolerances; 0 where all hold."""
-        return float(np.max(self.violation(values) / self.tolerance, initial=0.0))
+        return float((self.violation(values) / self.tolerance).max(initial=0.0))
 
     def describe(self, row: int, value: float) -> str:
         """Say in the user's words what a row should be and what it is."""

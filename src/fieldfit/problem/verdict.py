@@ -8,7 +8,8 @@ promises more, as with large and curved residuals, Newton's own is asked, as for
 parts of the first and damped steps are tried, and what they take off decides. A point where the residuals respond to no
 variable is a plateau and not stationary. A step shorter than `SHORT` counts as stationary as well,
 and a cost that is zero but for rounding, both in units of the first one and of what the variables contribute to the
-residuals: a start far out makes any other cost look small.
+residuals: a start far out makes any other cost look small. Residuals below `FLOOR` of what the variables contribute are
+their rounding, wherever the run began: no step can make them smaller.
 
 Scalars
 -------
@@ -47,6 +48,12 @@ PERFECT = EPS**1.5
 CLOSE = 1e-4
 NEGLIGIBLE = 1e-10
 
+FLOOR = 100.0 * EPS
+"""Of what the variables contribute: residuals this small are rounding."""
+
+AT_FLOOR = "the residuals are nothing but rounding of what the variables contribute to them"
+"""The reason for such a verdict."""
+
 GAP = 1e-6
 """Of the size of the point: a variable that is farther from the bound that holds it has not arrived."""
 
@@ -81,7 +88,7 @@ class Verdict:
         word: "converged", "not converged", "unverified", or "infeasible" where constraints cannot be met nearby.
         optimality: For least squares the fraction of the cost that a step would take off, or a bound of it; for scalars
             the length of the Newton step relative to the point, negligible parts left out. NaN if unverified.
-        reason: Why it is not converged or unverified; empty otherwise.
+        reason: Why it is not converged or unverified, or converged although residuals are rounding; empty otherwise.
         n_evaluations: Evaluations made to find out.
     """
 
@@ -114,6 +121,39 @@ def judge(problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cos
     return _judge_scalar(problem, x, best)
 
 
+def is_at_floor(x: Vector, best: Evaluation) -> bool:
+    """Whether residuals are nothing but rounding of what the variables contribute to them.
+
+    Args:
+        x: The point, shape (n,).
+        best: Evaluation there.
+    """
+    if best.residuals is None or best.jacobian is None or not best.is_finite:
+        return False
+    lengths = np.sqrt(np.einsum("ij,ij->j", best.jacobian, best.jacobian))
+    return math.sqrt(2.0 * best.cost) <= FLOOR * math.hypot(*(lengths * x))
+
+
+def judge_zero(problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict | None:
+    """Return the verdict on a sum of squares that is zero but for rounding; None if it is not, or is no such sum.
+
+    Args:
+        problem: What was minimised.
+        x: The point, shape (n,).
+        best: Evaluation there.
+        first_cost: Cost at the start; NaN if it could not be evaluated.
+    """
+    if best.residuals is None or best.jacobian is None or not best.is_finite:
+        return None
+    if is_at_floor(x, best):
+        return Verdict("converged", 0.0, AT_FLOOR if best.cost > 0.0 else "")
+    lengths = np.sqrt(np.einsum("ij,ij->j", best.jacobian, best.jacobian))
+    # At a solution in the origin the variables contribute nothing, but they did at the start.
+    size = float(np.linalg.norm(lengths * np.maximum(np.abs(x), np.abs(problem.x0))))
+    is_zero = best.cost == 0.0 or (best.cost <= PERFECT * first_cost and best.cost <= EPS * size**2)
+    return Verdict("converged", 0.0) if is_zero else None
+
+
 def _judge_squares(problem: AbstractVectorProblem, x: Vector, best: Evaluation, first_cost: float) -> Verdict:
     residuals, jacobian = _squares(best)
     curvature = np.einsum("ij,ij->j", jacobian, jacobian)
@@ -122,8 +162,9 @@ def _judge_squares(problem: AbstractVectorProblem, x: Vector, best: Evaluation, 
     length = math.sqrt(2.0 * best.cost)
     if float(np.linalg.norm(np.sqrt(curvature) * np.maximum(np.abs(x), 1.0))) <= UNFELT * length:
         return Verdict("not converged", np.inf, "the residuals do not respond to any variable here: a plateau")
-    if best.cost == 0.0 or (best.cost <= PERFECT * first_cost and best.cost <= EPS * size**2):
-        return Verdict("converged", 0.0)
+    zero = judge_zero(problem, x, best, first_cost)
+    if zero is not None:
+        return zero
     # Cauchy and Schwarz: no step takes off more than this, and most fits end far below.
     cosines = _gradient(best) / np.sqrt(np.where(curvature > 0.0, curvature, 1.0) * 2.0 * best.cost)
     reach = max(size, length)

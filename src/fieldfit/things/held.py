@@ -90,10 +90,12 @@ class HeldTerm(AbstractConstraint):
         rest = np.any(matrix != 0.0, axis=1) & ~(_single(matrix) & (lower == upper))
         if not np.any(rest):
             return None
-        places = parameters.split(np.arange(parameters.size))
-        columns = np.concatenate([np.ravel(places[name]) for name in self.term.parameters.names])
+        places, own = parameters.split(np.arange(parameters.size)), self.term.parameters
+        # An outer problem lacks the inner parameters; a term that is left to it says nothing of them.
+        names = [name for name in own.names if name in places]
+        columns = np.concatenate([np.ravel(places[name]) for name in names])
         spread = np.zeros((matrix.shape[0], parameters.size))
-        spread[:, columns] = matrix
+        spread[:, columns] = matrix[:, np.concatenate([own.elements(name) for name in names])]
         unit = self.term.term.unit
         whole = Condition(self.label, lower, upper, matrix=spread, tolerance=self.tolerance, unit=unit)
         return whole if np.all(rest) else whole.rows(rest)

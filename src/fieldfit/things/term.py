@@ -168,6 +168,9 @@ class TermObjective(AbstractObjective):
         found = self._model.evaluate(values, state, derivatives=derivatives)
         if found.residuals is None:
             return found
+        if self.goal.is_plain:
+            self._size = found.residuals.size
+            return found
         residuals = self.goal.residuals(found.residuals)
         self._size = residuals.size
         slopes = None if found.jacobian is None else self.goal.jacobian(found.residuals, found.jacobian)
@@ -239,16 +242,14 @@ class NamedArguments:
 
 
 class Declared(AbstractObjective):
-    """A part of a sum that adds nothing and names all parameters, so that the sum has them all, in this order.
+    """What is minimised where there are constraints only: it has no residuals, and names all parameters.
 
     Args:
         parameters: All parameters.
-        has_residuals: Whether the sum has residuals.
     """
 
-    def __init__(self, parameters: Parameters, *, has_residuals: bool = True) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._traits = ObjectiveTraits(has_residuals=has_residuals, has_derivatives=True, is_traceable=True)
 
     @property
     def parameters(self) -> Parameters:
@@ -256,14 +257,12 @@ class Declared(AbstractObjective):
 
     @property
     def traits(self) -> ObjectiveTraits:
-        return self._traits
+        return ObjectiveTraits(has_residuals=True, has_derivatives=True, is_traceable=True)
 
     def initial_state(self) -> None:
         return None
 
     def evaluate(self, values: Vector, state: Any, *, derivatives: bool) -> Evaluation:
-        if not self._traits.has_residuals:
-            return Evaluation(0.0, gradient=np.zeros(values.size) if derivatives else None)
         return evaluation_from_residuals(np.zeros(0), np.zeros((0, values.size)) if derivatives else None)
 
     def term_slices(self) -> dict[str, slice]:
@@ -272,7 +271,7 @@ class Declared(AbstractObjective):
     def traced(self, values: Any) -> Any:
         import jax.numpy as jnp
 
-        return jnp.zeros(0) if self._traits.has_residuals else jnp.zeros(())
+        return jnp.zeros(0)
 
 
 def _model(term: Term, chosen: tuple[str, ...], parameters: Parameters, label: str) -> AbstractObjective:

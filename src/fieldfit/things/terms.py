@@ -14,7 +14,7 @@ from fieldfit.things.held import HeldTerm
 from fieldfit.things.term import Declared, Term, TermObjective
 
 PARAMETERS = "parameters"
-"""Name of the part of a sum that only declares its parameters."""
+"""Name of the part of a sum without terms: it only declares its parameters."""
 
 
 def bind_objective(given: Any, things: Things, parameters: Parameters) -> ObjectiveFunction:
@@ -33,9 +33,7 @@ def bind_objective(given: Any, things: Things, parameters: Parameters) -> Object
     parts: dict[str, AbstractObjective] = {}
     for name, term in _named(given, "An objective").items():
         parts[name] = term.bind(things, label=name) if isinstance(term, Term) else _checked(term, name, things)
-    kinds = {part.traits.has_residuals for part in parts.values()}
-    declared = Declared(parameters, has_residuals=kinds != {False})
-    return ObjectiveFunction({PARAMETERS: declared, **parts})
+    return ObjectiveFunction(parts or {PARAMETERS: Declared(parameters)}, parameters=parameters)
 
 
 def bind_constraints(
