@@ -1,7 +1,7 @@
 """Equilibria of two tokamaks with a fixed boundary, beside figures of DESC.
 
     python benchmarks/equilibrium.py             each case in a fresh process, then again in the same one
-    python benchmarks/equilibrium.py --study     what scales, first radius and factorization do to DSHAPE
+    python benchmarks/equilibrium.py --study     what metric, corrections, first radius and factorization do to DSHAPE
 
 The cases are those of DESC's example inputs SOLOVEV and DSHAPE (github.com/PlasmaControl/DESC, desc/examples): a
 Solov'ev-like plasma and a D-shaped one with a beta of 3 %, here with L = M radial and poloidal modes. The figures of
@@ -31,7 +31,8 @@ import numpy as np
 
 from fieldfit import LeastSquaresOptimizer, Parameters, Problem
 from fieldfit.equilibrium import Equilibrium, Plasma, PowerSeries, fixed_boundary_problem, solve
-from fieldfit.problem import OptimizationResult, Step
+from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
+from fieldfit.problem import AbstractOptimizer, OptimizationResult, Step
 from fieldfit.problem.optimizer import versions
 from fieldfit.reporting.calibration import calibrate
 
@@ -94,7 +95,7 @@ class Figures:
     verdict: str
 
 
-def traced_costs(problem: Problem, optimizer: LeastSquaresOptimizer) -> tuple[OptimizationResult, np.ndarray]:
+def traced_costs(problem: Problem, optimizer: AbstractOptimizer) -> tuple[OptimizationResult, np.ndarray]:
     """Return the result of a run and the cost after each of its iterations."""
     costs = []
 
@@ -174,27 +175,38 @@ def single(start: Equilibrium) -> Problem:
     return Problem(problem.objective, Parameters(entries), constraints=problem.constraints)
 
 
+def lsq(**options: object) -> LeastSquaresOptimizer:
+    return LeastSquaresOptimizer(maxiter=1000, **options)
+
+
 STUDY = {
-    "one length for all": (fixed_boundary_problem, LeastSquaresOptimizer()),
-    "spectral scales": (spectral, LeastSquaresOptimizer()),
-    "size of each coefficient": (single, LeastSquaresOptimizer()),
-    "first radius 0.01": (fixed_boundary_problem, LeastSquaresOptimizer(initial_radius=0.01)),
-    "first radius 0.1": (fixed_boundary_problem, LeastSquaresOptimizer(initial_radius=0.1)),
-    "factorization svd": (fixed_boundary_problem, LeastSquaresOptimizer(factorization="svd")),
-    "factorization cholesky": (fixed_boundary_problem, LeastSquaresOptimizer(factorization="cholesky")),
+    "default": (fixed_boundary_problem, lsq()),
+    "curvature from the last trial": (fixed_boundary_problem, lsq(acceleration="last")),
+    "no corrections of second order": (fixed_boundary_problem, lsq(acceleration="none")),
+    "metric: largest column lengths": (fixed_boundary_problem, lsq(metric="largest")),
+    "metric: current column lengths": (fixed_boundary_problem, lsq(metric="current")),
+    "metric: one length for all": (fixed_boundary_problem, lsq(metric="fixed")),
+    "metric: exponential spectral scaling": (spectral, lsq(metric="fixed")),
+    "metric: size of each coefficient": (single, lsq(metric="fixed")),
+    "first radius 0.01": (fixed_boundary_problem, lsq(initial_radius=0.01)),
+    "first radius 0.1": (fixed_boundary_problem, lsq(initial_radius=0.1)),
+    "first radius 10": (fixed_boundary_problem, lsq(initial_radius=10.0)),
+    "factorization svd": (fixed_boundary_problem, lsq(factorization="svd")),
+    "second derivatives": (fixed_boundary_problem, TrustRegionOptimizer(maxiter=1000)),
 }
+"""Choice to the problem that it makes, and the optimizer."""
 
 
 def study() -> None:
     """Print what each choice does to DSHAPE at several resolutions."""
+    print("iterations, of these until the cost was within 1 % of its end, cost, axis [m]")
     for resolution in (8, 10, 12):
-        print(f"DSHAPE {resolution}: choice | iterations | within 1 % | cost | axis [m]")
+        start = replace(CASES["DSHAPE 12"], resolution=resolution).start()
         for name, (problem, optimizer) in STUDY.items():
-            start = replace(CASES["DSHAPE 12"], resolution=resolution).start()
             result, costs = traced_costs(problem(start), optimizer)
             axis = float(Plasma.of(start.with_params(result.x)).axis_radius)
             within = iterations_to(costs, result.cost)
-            print(f"{name} | {result.n_iterations} | {within} | {result.cost:.4e} | {axis:.6f}")
+            print(f"DSHAPE {resolution} | {name} | {result.n_iterations}, {within}, {result.cost:.3e} | {axis:.6f}")
 
 
 def main() -> None:

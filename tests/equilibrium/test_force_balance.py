@@ -9,6 +9,7 @@ import fieldfit
 from fieldfit.equilibrium import (
     Equilibrium,
     ForceBalance,
+    Grid,
     PowerSeries,
     Resolution,
     boundary_constraints,
@@ -17,7 +18,7 @@ from fieldfit.equilibrium import (
     product_grid,
     solve,
 )
-from fieldfit.equilibrium.field import force, force_density
+from fieldfit.equilibrium.field import force, force_density, magnetic_field
 from fieldfit.equilibrium.tables import by_quantity, mode_table, node_tables, node_values
 from fieldfit.errors import SettingsError
 
@@ -135,6 +136,29 @@ def test_size_of_the_force_equals_that_from_both_components_where_they_are_ortho
     radial, helical = force(q)
     sqrt_g = q["R"] * (q["R_t"] * q["Z_r"] - q["R_r"] * q["Z_t"])
     np.testing.assert_allclose(force_density(q), np.hypot(radial, helical) / np.abs(sqrt_g), rtol=1e-12)
+
+
+def test_size_of_the_force_is_that_of_its_covariant_components():
+    # (J x B)_i = sqrt g eps_ijk J^j B^k with B^r = 0, and |F|^2 = g^ij F_i F_j with the inverse of the metric.
+    case = perturbed(torus(4, shape=0.1))
+    rho, theta = np.full(5, 0.6), np.linspace(0.3, 2.5, 5)
+    grid = Grid(rho, theta, np.ones(5))
+    tables = node_tables(grid, case.mode_numbers, pressure=case.pressure, iota=case.iota)
+    q = by_quantity(node_values(tables, case.params_dict))
+    field = magnetic_field(q)
+    radial, helical = force(q)
+    area = field.sqrt_g / q["R"]
+    # Back from lengths times the Jacobian to F_r and sqrt g J^r.
+    F_r = radial / (q["R"] * np.sqrt(field.g_tt))
+    gradient = np.sqrt((field.B_sup_z**2 * (q["R_r"] ** 2 + q["Z_r"] ** 2)) / area**2 + (field.B_sup_t / q["R"]) ** 2)
+    current = helical / (gradient * np.abs(field.sqrt_g))
+    covariant = np.stack([F_r, -current * field.B_sup_z, current * field.B_sup_t], axis=1)
+    for node in range(5):
+        tangents = np.array([[q["R_r"][node], q["Z_r"][node], 0.0], [q["R_t"][node], q["Z_t"][node], 0.0]])
+        tangents = np.vstack([tangents, [0.0, 0.0, q["R"][node]]])
+        inverse = np.linalg.inv(tangents @ tangents.T)
+        expected = np.sqrt(covariant[node] @ inverse @ covariant[node])
+        assert force_density(q)[node] == pytest.approx(expected, rel=1e-10)
 
 
 def circular_quantities():

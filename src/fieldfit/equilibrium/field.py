@@ -16,8 +16,8 @@ mu0 J = curl B, so
 
     mu0 sqrt g J^r = d_t B_zeta,   mu0 sqrt g J^t = -d_r B_zeta,   mu0 sqrt g J^zeta = d_r B_t - d_t B_r,
 
-and J x B - grad p has the component F_r = sqrt g (J^t B^zeta - J^zeta B^t) - p' along grad rho and sqrt g J^r along
-e_h = B^zeta grad t - B^t grad zeta. Their lengths in newton per cubic metre need
+and J x B - grad p = F_r grad rho - sqrt g J^r e_h with F_r = sqrt g (J^t B^zeta - J^zeta B^t) - p' and
+e_h = B^zeta grad t - B^t grad zeta. The lengths of both parts in newton per cubic metre need
 
     |grad r| = R sqrt(g_tt) / sqrt g,   |grad t| = R sqrt(R_r^2 + Z_r^2) / sqrt g,
     |e_h|^2 = (B^zeta)^2 |grad t|^2 + (B^t)^2 / R^2.
@@ -126,7 +126,8 @@ def force_density(q: Mapping[str, Any]) -> Any:
     area = (field.sqrt_g / q["R"]) ** 2
     g_rr, g_rt = q["R_r"] ** 2 + q["Z_r"] ** 2, q["R_r"] * q["R_t"] + q["Z_r"] * q["Z_t"]
     helical_squared = field.B_sup_z**2 * g_rr / area + (field.B_sup_t / q["R"]) ** 2
-    mixed = -field.B_sup_z * g_rt / area
+    # grad rho times -e_h.
+    mixed = field.B_sup_z * g_rt / area
     return (radial**2 * field.g_tt / area + helical**2 * helical_squared + 2.0 * radial * helical * mixed) ** 0.5
 
 

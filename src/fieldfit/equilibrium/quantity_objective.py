@@ -16,6 +16,9 @@ from fieldfit.parameters import Parameters
 from fieldfit.precision import in_double_precision
 from fieldfit.typing import Vector
 
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""Options of the compiler: programs that run for a twentieth of a millisecond are not worth optimizing for 0.2 s."""
+
 
 class QuantityObjective(AbstractObjective):
     """How far a quantity of a plasma is from what it should be.
@@ -89,7 +92,8 @@ def _compiled(quantity: Callable[[Plasma], Any]) -> Callable[..., Any]:
     import jax
 
     # The tables are arguments: plasmas of one resolution share the program.
-    return in_double_precision(jax.jit(lambda tables, params: quantity(Plasma(tables, params)).reshape(-1)))
+    program = jax.jit(lambda tables, params: quantity(Plasma(tables, params)).reshape(-1), compiler_options=QUICKLY)
+    return in_double_precision(program)
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,9 +101,8 @@ def _compiled_jacobian(quantity: Callable[[Plasma], Any]) -> Callable[..., Any]:
     import jax
 
     def with_jacobian(tables: Any, params: Any) -> Any:
-        def flat(varied: Any) -> Any:
-            return quantity(Plasma(tables, varied)).reshape(-1)
+        found, pulled_back = jax.vjp(lambda varied: quantity(Plasma(tables, varied)).reshape(-1), params)
+        (rows,) = jax.vmap(pulled_back)(jax.numpy.eye(found.size))
+        return found, rows
 
-        return flat(params), jax.jacrev(flat)(params)
-
-    return in_double_precision(jax.jit(with_jacobian))
+    return in_double_precision(jax.jit(with_jacobian, compiler_options=QUICKLY))
