@@ -1,4 +1,4 @@
-"""The command line: `fieldfit fit settings.toml`.
+"""The command line: `fieldfit fit settings.toml`, `fieldfit equilibrium solve settings.toml`, and listings.
 
 Exit codes: 0 done, 1 done but not converged, 2 nothing done because of what was given, 130 interrupted.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from fieldfit._version import __version__
 from fieldfit.errors import FieldfitError, SettingsError
@@ -44,11 +45,45 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("-q", "--quiet", action="store_true", help="print no progress and no report")
     fit.add_argument("--calibrate", action="store_true", help="also time standard matrix operations")
     fit.set_defaults(run=_fit)
+    _add_equilibrium(commands)
+    _add_listings(commands)
+    return parser
+
+
+def _add_equilibrium(commands: Any) -> None:
+    equilibrium = commands.add_parser(
+        "equilibrium",
+        help="solve for the equilibrium of a plasma, or optimize one",
+        description="Axisymmetric equilibria of plasmas with a fixed boundary.",
+    )
+    kinds = equilibrium.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    solve = kinds.add_parser(
+        "solve",
+        help="find the flux surfaces inside a given boundary",
+        description="Find the flux surfaces on which force balance holds, for the boundary, flux and profiles of a "
+        "settings file, print a report, and write the equilibrium, numbers and pictures into an output folder. A "
+        "folder of an earlier run is kept under another name.",
+    )
+    optimize = kinds.add_parser(
+        "optimize",
+        help="vary a boundary, flux or profiles until a plasma is as wanted",
+        description="Solve for an equilibrium, vary what the settings file says is free until the quantities of the "
+        "plasma are what they should be, and write the same output as `solve`.",
+    )
+    for command, name in ((solve, "solve"), (optimize, "optimize")):
+        command.add_argument("settings", help="settings file in TOML")
+        command.add_argument("-o", "--output", help="output folder; default: the one named in the settings")
+        command.add_argument("-q", "--quiet", action="store_true", help="print no progress and no report")
+        command.add_argument("--resume", action="store_true", help="go on from the checkpoint of an earlier run")
+        command.set_defaults(run=_equilibrium, kind=name)
+
+
+def _add_listings(commands: Any) -> None:
     methods = commands.add_parser(
         "methods",
         help="list the optimizers and what they need and can",
-        description="List every optimizer by the name that settings files and Python take, with what it works on, the "
-        "derivatives it uses, whether it keeps bounds, and how far it looks.",
+        description="List every optimizer by the names that settings files and Python take, with what it works on, the "
+        "derivatives it uses, whether it keeps bounds, which constraints it takes, and how far it looks.",
     )
     methods.set_defaults(run=_methods)
     engines = commands.add_parser(
@@ -65,7 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     forms.set_defaults(run=_forms)
     for listing in (methods, engines, forms):
         listing.add_argument("--markdown", action="store_true", help="write a Markdown table")
-    return parser
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -73,6 +107,15 @@ def _fit(options: argparse.Namespace) -> int:
 
     _keep_compiled_programs()
     return run_fit(options.settings, output=options.output, is_quiet=options.quiet, calibrates=options.calibrate)
+
+
+def _equilibrium(options: argparse.Namespace) -> int:
+    from fieldfit.cli.equilibrium import begin, run_equilibrium
+
+    run = begin(options.kind, options.settings, output=options.output, is_quiet=options.quiet, resumes=options.resume)
+    if run.compiles:
+        _keep_compiled_programs()
+    return run_equilibrium(run)
 
 
 def _keep_compiled_programs() -> None:
@@ -88,9 +131,15 @@ def _keep_compiled_programs() -> None:
 
 
 def _methods(options: argparse.Namespace) -> int:
+    from fieldfit.optimize.capabilities import things_table
     from fieldfit.optimizers.capabilities import capability_table
 
-    sys.stdout.write(capability_table(markdown=options.markdown) + "\n")
+    tables = {
+        "Optimizers of problems: for `[fit] optimizer` in settings files, and `make_optimizer`": capability_table,
+        "Optimizers of things: for `[optimizer] method` in settings files, and `Optimizer`": things_table,
+    }
+    parts = [f"{title}\n\n{table(markdown=options.markdown)}" for title, table in tables.items()]
+    sys.stdout.write("\n\n".join(parts) + "\n")
     return 0
 
 

@@ -13,14 +13,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fieldfit.cli.fit_output import force_field_files, report_files
 from fieldfit.cli.inputs import Inputs, present, read_inputs
-from fieldfit.cli.output import (
-    check_output_folder,
-    force_field_files,
-    replace_files,
-    report_files,
-    write_folder,
-)
+from fieldfit.cli.output import check_output_folder, replace_files, write_folder
 from fieldfit.cli.settings import Settings, read_settings
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.forcefield.cross_validation import leave_molecules_out
@@ -59,7 +54,7 @@ def run_fit(path: str, *, output: str | None = None, is_quiet: bool = False, cal
     clock = _Clock()
     settings = read_settings(path)
     folder = Path(output) if output else settings.folder / settings.output.folder
-    check_output_folder(folder, settings)
+    check_output_folder(folder, settings.folder, (Path(path).name, *settings.files))
     check_validation(settings)
     optimizer = choose_optimizer(settings)
     inputs = read_inputs(settings)

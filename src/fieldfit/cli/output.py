@@ -1,86 +1,43 @@
-"""The output folder of `fieldfit fit`: what is in it, and how it appears and changes without being half written."""
+"""Output folders: how they appear and change without being half written, and what becomes of earlier ones."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from fieldfit.cli.inputs import Inputs
-from fieldfit.cli.settings import Settings
-from fieldfit.errors import InputError, SettingsError
-from fieldfit.forcefield.fitting import ForceFieldObjective
-from fieldfit.forcefield.formats import FORMATS, render
-from fieldfit.forcefield.macromodel import fld_values
-from fieldfit.forcefield.report_records import FitReport
-from fieldfit.forcefield.staged_fit import StagedFit
+from fieldfit.errors import SettingsError
 
-MOST_OBSERVATIONS = 10_000
-"""Observations up to which the output folder has a file of them that a later fit can read."""
+Content: TypeAlias = str | Callable[[Path], None]
+"""The text of a file, or what writes the file."""
 
 LISTED = 4
 """Depth from which on the numbers of `report.json` stand on one line."""
 
 
-def check_output_folder(folder: Path, settings: Settings) -> None:
-    """Refuse an output folder that holds what the fit starts from: what is there is set aside under another name.
+def check_output_folder(folder: Path, origin: Path, files: Sequence[str]) -> None:
+    """Refuse an output folder that holds what the run starts from: what is there is set aside under another name.
+
+    Args:
+        folder: The output folder.
+        origin: The folder of the settings.
+        files: Files that they name, relative to it.
 
     Raises:
         SettingsError: The folder holds the settings, a file that they name or the working directory.
     """
-    inputs = [("settings", settings.folder), ("working directory", Path.cwd())]
-    inputs += [(name, settings.folder / name) for name in settings.files]
+    inputs = [("settings", origin), ("working directory", Path.cwd())]
+    inputs += [(name, origin / name) for name in files]
     for what, place in inputs:
         if place.resolve().is_relative_to(folder.resolve()):
             raise SettingsError(
                 f"The output folder {folder} holds the {what}, and a folder that is there is set aside under another "
                 "name. Choose a folder of its own."
             )
-
-
-def report_files(fit: StagedFit, report: FitReport, times: Mapping[str, float]) -> dict[str, str]:
-    """Return the text of the report's files by name."""
-    numbers: dict[str, Any] = report.as_dict()
-    numbers["times"] = dict(times)
-    # JSON knows no NaN, which is the cost of an evaluation that failed.
-    numbers["history"] = [
-        [entry.cost if isfinite(entry.cost) else None, entry.is_accepted] for entry in fit.result.history
-    ]
-    return {"report.txt": str(report), "report.json": readable_json(numbers)}
-
-
-def force_field_files(fit: StagedFit, inputs: Inputs, formats: Sequence[str]) -> dict[str, str]:
-    """Return the text of the fitted force field in every format, and of what it was fitted to, by name."""
-    field = fit.force_field
-    files: dict[str, str] = {}
-    for name in formats:
-        try:
-            files[f"force_field{FORMATS[name].traits.suffix}"] = render(field, inputs.molecules, format=name)
-        except InputError as error:
-            # A term that was zero at the start may have become one that the format lacks: keep everything else.
-            sys.stderr.write(f"Not written as {name}: {error}\n")
-    if inputs.template is not None:
-        try:
-            files["force_field.fld"] = inputs.template.with_values(fld_values(field, inputs.template)).text
-        except InputError as error:
-            sys.stderr.write(f"Not written into the template: {error}\n")
-    return files | _reference_files(fit.objective)
-
-
-def _reference_files(objective: ForceFieldObjective) -> dict[str, str]:
-    """Return what was fitted as a file that `[references] data` takes, where it is not too long."""
-    if sum(block.observed.size for block in objective.blocks) > MOST_OBSERVATIONS:
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "references.toml"
-        objective.reference_data.write(path)
-        return {path.name: path.read_text(encoding="utf-8")}
 
 
 def readable_json(numbers: Mapping[str, Any]) -> str:
@@ -105,8 +62,12 @@ def _is_flat(value: dict | list) -> bool:
     return not any(isinstance(entry, dict | list) for entry in entries)
 
 
-def write_folder(folder: Path, files: Mapping[str, str]) -> Path | None:
-    """Write a folder of text files in one move; what was there is kept under a numbered name.
+def write_folder(folder: Path, files: Mapping[str, Content]) -> Path | None:
+    """Write a folder of files in one move; what was there is kept under a numbered name.
+
+    Args:
+        folder: The folder.
+        files: Name to text, or to a function that writes a file of a given path.
 
     Returns:
         The new name of the folder that was there, if one was.
@@ -120,10 +81,10 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path | None:
     except OSError as error:
         raise SettingsError(f"The output folder {folder} cannot be made: {error.strerror}. Choose another.") from error
     try:
-        for name, text in files.items():
-            (scratch / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            _write(scratch / name, content)
         scratch.chmod(0o755)
-        kept = _set_aside(folder)
+        kept = set_aside(folder)
         scratch.rename(folder)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -131,6 +92,13 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path | None:
             f"The output folder {folder} cannot be written: {error.strerror}. Choose another."
         ) from error
     return kept
+
+
+def _write(path: Path, content: Content) -> None:
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    else:
+        content(path)
 
 
 def replace_files(folder: Path, files: Mapping[str, str]) -> None:
@@ -150,11 +118,16 @@ def replace_files(folder: Path, files: Mapping[str, str]) -> None:
         raise SettingsError(f"The output folder {folder} cannot be written: {error.strerror}. Check it.") from error
 
 
-def _set_aside(folder: Path) -> Path | None:
-    if not folder.exists():
+def set_aside(path: Path) -> Path | None:
+    """Give a file or folder the first free numbered name.
+
+    Returns:
+        That name, None if there is no such file or folder.
+    """
+    if not path.exists():
         return None
     number = 1
-    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+    while (kept := path.with_name(f"{path.name}.{number}")).exists():
         number += 1
-    folder.rename(kept)
+    path.rename(kept)
     return kept
