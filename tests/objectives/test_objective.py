@@ -1,3 +1,6 @@
+import pickle
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from fieldfit import FunctionObjective, ObjectiveFunction, ScalarObjective
 from fieldfit.errors import ParameterError
 from fieldfit.objectives import Evaluation
 from fieldfit.objectives.objective import evaluation_from_residuals
+from fieldfit.parameters import as_parameters
 from toys import OneVariable, Switching
 
 
@@ -91,3 +95,42 @@ def test_evaluation_knows_whether_it_is_finite():
     assert not evaluation_from_residuals(np.ones(1), np.array([[np.inf]])).is_finite
     assert not evaluation_from_residuals(np.zeros(2), np.array([[np.inf], [1.0]])).is_finite
     assert not evaluation_from_residuals(np.ones(2), np.array([[np.inf], [-np.inf]])).is_finite
+
+
+def test_the_gradient_of_squares_is_the_jacobian_transposed_times_residuals_whenever_it_is_asked_for():
+    residuals, jacobian = np.array([1.0, -2.0]), np.array([[3.0, 0.0, 1.0], [0.5, 4.0, -1.0]])
+    found = evaluation_from_residuals(residuals, jacobian)
+    expected = [1.0 * 3.0 - 2.0 * 0.5, -2.0 * 4.0, 1.0 + 2.0]
+    for kept in (found, pickle.loads(pickle.dumps(found)), replace(found, note="news"), found.with_state(1)):
+        assert_allclose(kept.gradient, expected, rtol=0.0, atol=0.0)
+    assert replace(found, jacobian=None, gradient=None).gradient is None
+    assert evaluation_from_residuals(residuals, None).gradient is None
+    assert Evaluation(2.5, residuals, jacobian).gradient is None
+
+
+def test_squares_that_overflow_make_the_cost_infinite_without_a_warning():
+    found = evaluation_from_residuals(np.array([1e200, -1e200]), np.array([[1e200], [1e200]]))
+    assert found.cost == np.inf
+    assert not found.is_finite
+
+
+def test_a_sum_may_declare_more_parameters_than_its_terms_have():
+    slope = FunctionObjective(lambda p: 2.0 * p["a"], {"a": 1.0})
+    everything = as_parameters({"b": 5.0, "a": 3.0})
+    made = ObjectiveFunction({"slope": slope}, parameters=everything)
+    assert made.parameters.names == ("b", "a")
+    assert made.parameters.flat.tolist() == [5.0, 3.0]
+    found = made.evaluate(made.parameters.flat, made.initial_state(), derivatives=True)
+    assert found.residuals.tolist() == [6.0]
+    assert found.jacobian.tolist() == [[0.0, 2.0]]
+
+
+def test_a_sum_of_one_term_is_that_term():
+    term = FunctionObjective(lambda p: jnp.stack([p["a"] * p["b"], p["a"]]), {"a": 3.0, "b": 2.0})
+    values = np.array([3.0, 2.0])
+    alone = term.evaluate(values, None, derivatives=True)
+    made = ObjectiveFunction({"only": term})
+    summed = made.evaluate(values, made.initial_state(), derivatives=True)
+    assert summed.cost == alone.cost
+    assert np.array_equal(summed.jacobian, alone.jacobian)
+    assert summed.state == {"only": None}

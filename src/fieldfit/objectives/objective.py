@@ -142,9 +142,8 @@ class Evaluation:
 
 def evaluation_from_residuals(residuals: Vector, jacobian: Matrix | None, **rest: Any) -> Evaluation:
     """Complete an evaluation from residuals and, where wanted, their Jacobian."""
-    # Squares that overflow make the cost infinite, which counts as an evaluation that failed.
-    with np.errstate(over="ignore", invalid="ignore"):
-        cost = 0.5 * float(residuals.dot(residuals))
+    # Squares that overflow make the cost infinite, which counts as an evaluation that failed; `vdot` does not warn.
+    cost = 0.5 * float(np.vdot(residuals, residuals))
     # Not the constructor, which takes longer than many a model and would set a gradient.
     made = object.__new__(Evaluation)
     made.__dict__.update(rest, cost=cost, residuals=residuals, jacobian=jacobian)

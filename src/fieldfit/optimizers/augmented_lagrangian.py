@@ -3,7 +3,8 @@
 Problem
 -------
 Minimise f(x), a sum of squares or a scalar, subject to b_l <= c(x) <= b_u and to bounds on x. The module
-`augmented_problem` has the augmented Lagrangian A(x; y, mu), the module `kkt_newton` the last digits.
+`augmented_problem` has the augmented Lagrangian A(x; y, mu), `augmented_turns` what happens between two of its
+minimisations, `kkt_newton` the last digits.
 
 Method
 ------
@@ -75,8 +76,8 @@ from fieldfit.optimizers.augmented_scales import (
     row_units,
     size_of,
 )
-from fieldfit.optimizers.exact_steps import norm
-from fieldfit.optimizers.kkt_newton import KktPoint, newton_kkt
+from fieldfit.optimizers.augmented_turns import LAST_TOLERANCE, TurnState, completed, prefer_end, undone, updated
+from fieldfit.optimizers.kkt_newton import newton_kkt
 from fieldfit.optimizers.least_squares import LeastSquaresOptimizer
 from fieldfit.optimizers.scalar_trust_region import TrustRegionOptimizer
 from fieldfit.optimizers.scipy import ScipyOptimizer
@@ -91,27 +92,12 @@ from fieldfit.problem import (
     run_part,
     step_through,
 )
-from fieldfit.typing import Vector
 
 STIFFNESS = 10.0
 """First penalty: the curvature along a constraint's gradient, in units of the largest of the objective."""
 
-GROWTH = 10.0
-"""Of the penalty of a constraint that a turn did not bring close enough."""
-
-CLOSER = 0.25
-"""A turn has to bring a constraint this much closer, or its penalty grows."""
-
-HARDLY = 0.1
-"""Of its tolerance: a constraint that is this close needs no larger penalty."""
-
-LARGEST_GROWTH = 1e12
-"""Of a penalty in all; beyond it rounding of the penalty hides the objective."""
-
 FIRST_TOLERANCE = 1e-2
-LAST_TOLERANCE = 1e-8
-TIGHTENING = 0.1
-"""Of the inner optimizer, from turn to turn."""
+"""Of the inner optimizer, in the first turn."""
 
 CLEARLY = 0.1
 """What a turn may have left of its inner problem, as a part of the change that ends the run."""
@@ -136,53 +122,8 @@ NEWTON_STEP = 1e-6
 """Newton's method has converged if its last step was shorter than this, relative to the point."""
 
 
-@dataclass(frozen=True, eq=False)
-class _State:
-    """Everything the next turn needs.
-
-    Args:
-        iteration: Number of turns so far.
-        x: Current point, shape (n,).
-        evaluation: Of the constrained problem there, with derivatives.
-        shifts: Multipliers and penalties of the next turn.
-        first_penalties: Those of the first turn, shape (m,).
-        rows: Units of the constraints, shape (m,).
-        funnel: Largest relative violation at which the problem is evaluated.
-        remainder: What the constraints lacked after the last turn, shape (m,).
-        tolerance: Of the inner optimizer in the next turn.
-        first: The start and its cost, which tell what is zero but for rounding.
-        reached: Tolerance of the turn that led here.
-        n_failed: Turns since the last that was of use.
-        n_stuck: Turns since the violation last fell.
-        kkt: Where Newton's method ended; None if it was not tried.
-        step: Length of the last turn's move.
-        reduction: What it took off the objective.
-        note: News.
-        ending: Why the run is over here; None if it is not.
-    """
-
-    iteration: int
-    x: Vector
-    evaluation: Evaluation
-    shifts: Shifts
-    first_penalties: Vector
-    rows: Vector
-    funnel: float
-    remainder: Vector
-    tolerance: float
-    first: tuple[Vector, float]
-    reached: float = math.inf
-    n_failed: int = 0
-    n_stuck: int = 0
-    kkt: KktPoint | None = None
-    step: float = math.inf
-    reduction: float = 0.0
-    note: str = ""
-    ending: str | None = None
-
-
 @dataclass(frozen=True)
-class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
+class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[TurnState]):
     """Bounds, equalities and inequalities, linear or not, for a sum of squares or a scalar.
 
     Every evaluated point lies inside the bounds. The result has the multipliers: not negative for a constraint at its
@@ -259,13 +200,13 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             return self._inner(problem, LAST_TOLERANCE).run(problem, start)
         return step_through(self, problem, start)
 
-    def step(self, problem: Recorder, state: _State) -> _State:
+    def step(self, problem: Recorder, state: TurnState) -> TurnState:
         return self._judged(problem, self._turn(problem, state))
 
-    def status(self, state: _State) -> str | None:
+    def status(self, state: TurnState) -> str | None:
         return state.ending
 
-    def news(self, problem: Recorder, state: _State) -> dict[str, Any]:
+    def news(self, problem: Recorder, state: TurnState) -> dict[str, Any]:
         _, J = linearization(state.evaluation)
         gradient = np.zeros_like(state.x) if state.evaluation.gradient is None else state.evaluation.gradient
         slope = projected_gradient(state.x, gradient + state.shifts.multipliers @ J, problem.lower, problem.upper)
@@ -280,15 +221,15 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             "violation": state.evaluation.violation,
         }
 
-    def outcome(self, problem: Recorder, state: _State, message: str) -> Outcome:
-        _prefer(problem, state)
+    def outcome(self, problem: Recorder, state: TurnState, message: str) -> Outcome:
+        prefer_end(problem, state)
         return Outcome(message, state.iteration, multipliers=state.shifts.multipliers)
 
-    def unpack(self, problem: Recorder, packed: _State) -> _State:
+    def unpack(self, problem: Recorder, packed: TurnState) -> TurnState:
         # Whether it is over depends on tolerances, which may be others now.
         return self._judged(problem, packed)
 
-    def _judged(self, problem: Recorder, state: _State) -> _State:
+    def _judged(self, problem: Recorder, state: TurnState) -> TurnState:
         """Return a state that knows whether the run is over."""
         is_start = state.iteration == 0
         ending = None if is_start else self._converged(problem, state) or self._exhausted(problem, state)
@@ -305,7 +246,7 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             return TrustRegionOptimizer("exact", **tests)
         return ScipyOptimizer("L-BFGS-B")
 
-    def init(self, problem: Recorder, start: Evaluation) -> _State:
+    def init(self, problem: Recorder, start: Evaluation) -> TurnState:
         x = problem.x0.copy()
         values, _ = linearization(start)
         rows = row_units(problem, x, start)
@@ -313,7 +254,7 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
         penalties = stiffness * curvature_of(problem, x, start) / rows**2
         shifts = Shifts(*aims(problem, x, rows), np.zeros_like(values), penalties)
         funnel = FUNNEL * max(relative_violation(values, shifts, rows), size_of(x))
-        return _State(
+        return TurnState(
             iteration=0,
             x=x,
             evaluation=start,
@@ -326,22 +267,22 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             first=(x, start.cost),
         )
 
-    def _turn(self, problem: Recorder, state: _State) -> _State:
+    def _turn(self, problem: Recorder, state: TurnState) -> TurnState:
         """Minimise the augmented Lagrangian once, and update multipliers and penalties."""
         inner = AugmentedProblem(
             problem, state.x, state.evaluation, state.shifts, funnel=state.funnel, row_scale=state.rows
         )
         start = inner.augment(state.evaluation)
         run = run_part(self._inner(problem, state.tolerance), Recorder(inner), state.x, start)
-        found = _completed(problem, run.x, run.best.state)
+        found = completed(problem, run.x, run.best.state)
         if run.failure or found is None:
-            return _undone(state, run.failure or "its end could not be evaluated")
+            return undone(state, run.failure or "its end could not be evaluated")
         if relative_violation(linearization(found)[0], state.shifts, state.rows) > WALL * state.funnel:
-            return _undone(state, "it ran away from the constraints")
-        state = _updated(problem, state, run.x, found)
+            return undone(state, "it ran away from the constraints")
+        state = updated(problem, state, run.x, found)
         return self._polished(problem, state) if has_second(problem) else state
 
-    def _polished(self, problem: Recorder, state: _State) -> _State:
+    def _polished(self, problem: Recorder, state: TurnState) -> TurnState:
         """Try Newton's method, and take its point if it converged."""
         target = ROUNDING if self.gtol is None else max(ROUNDING, BEYOND * self.gtol)
         kkt = newton_kkt(problem, state.x, state.evaluation, state.shifts.multipliers, target=target)
@@ -351,7 +292,7 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
         shifts = replace(state.shifts, multipliers=kkt.multipliers)
         return replace(state, x=kkt.x, evaluation=kkt.evaluation, shifts=shifts)
 
-    def _is_met(self, problem: Recorder, state: _State) -> bool:
+    def _is_met(self, problem: Recorder, state: TurnState) -> bool:
         """Whether Newton's method has converged to a point that the constraints allow."""
         kkt = state.kkt
         if kkt is None or self.gtol is None or not self._is_feasible(problem, kkt.evaluation):
@@ -363,7 +304,7 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             return found.violation <= 1.0
         return bool(np.max(limits_of(problem).violation(linearization(found)[0])) <= self.ctol)
 
-    def _converged(self, problem: Recorder, state: _State) -> str | None:
+    def _converged(self, problem: Recorder, state: TurnState) -> str | None:
         if self._is_met(problem, state) and state.kkt is not None:
             return f"gtol: the conditions of a minimum hold to {state.kkt.residual:.1e} of their terms"
         if state.n_failed or not self._is_feasible(problem, state.evaluation):
@@ -375,7 +316,7 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             return f"target_cost: the cost is {cost:.3g}, the constraints hold"
         return self._settled(state)
 
-    def _settled(self, state: _State) -> str | None:
+    def _settled(self, state: TurnState) -> str | None:
         """Return which change between turns is small, if both were solved well enough to tell."""
         moved, cost = state.step / size_of(state.x), abs(state.evaluation.cost)
         if self.xtol is not None and moved <= self.xtol and self._is_solved(state.reached**1.5, self.xtol, state):
@@ -385,12 +326,12 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
             return f"ftol: the last turn changed the cost by {abs(state.reduction):.1e}, the constraints hold"
         return None
 
-    def _is_solved(self, left: float, tolerance: float, state: _State) -> bool:
+    def _is_solved(self, left: float, tolerance: float, state: TurnState) -> bool:
         """Whether a turn left so little of its inner problem that a test against a tolerance means something."""
         # Of an optimizer that was given the tolerances are its own.
         return self.optimizer is not None or left <= CLEARLY * tolerance or state.reached <= LAST_TOLERANCE
 
-    def _exhausted(self, problem: Recorder, state: _State) -> str | None:
+    def _exhausted(self, problem: Recorder, state: TurnState) -> str | None:
         is_feasible = self._is_feasible(problem, state.evaluation)
         if (
             not is_feasible
@@ -403,75 +344,3 @@ class AugmentedLagrangianOptimizer(AbstractSteppedOptimizer[_State]):
         if state.iteration >= self.maxiter:
             return f"maxiter reached: {self.maxiter}"
         return None
-
-
-def _completed(problem: Recorder, x: Vector, found: Evaluation | None) -> Evaluation | None:
-    """Return an evaluation with derivatives, made if the inner optimizer needed none; None if it cannot be had."""
-    if found is not None and (found.gradient is None or found.constraint_jacobian is None):
-        found = problem.evaluate(x, found.state)
-    if found is None or found.failure or not found.is_finite or found.constraint_jacobian is None:
-        return None
-    return found if np.isfinite(found.constraint_jacobian).all() else None
-
-
-def _undone(state: _State, reason: str) -> _State:
-    """Return the state from which a turn is tried again, with larger penalties."""
-    shifts = replace(state.shifts, penalties=state.shifts.penalties * GROWTH**2)
-    return replace(
-        state,
-        iteration=state.iteration + 1,
-        shifts=shifts,
-        n_failed=state.n_failed + 1,
-        kkt=None,
-        step=0.0,
-        reduction=0.0,
-        note=f"turn undone: {reason}",
-    )
-
-
-def _updated(problem: Recorder, state: _State, x: Vector, found: Evaluation) -> _State:
-    """Return the state after a turn that ended well."""
-    values, _ = linearization(found)
-    remainder = np.abs(state.shifts.remainder(values))
-    is_behind = (remainder > CLOSER * state.remainder) & (remainder > HARDLY * limits_of(problem).tolerance)
-    grown = np.minimum(GROWTH * state.shifts.penalties, LARGEST_GROWTH * state.first_penalties)
-    penalties = np.where(is_behind, grown, state.shifts.penalties)
-    shifts, is_narrow = _shifted(problem, state, values, penalties)
-    before = relative_violation(linearization(state.evaluation)[0], shifts, state.rows)
-    is_stuck = relative_violation(values, shifts, state.rows) > 0.9 * before
-    return replace(
-        state,
-        iteration=state.iteration + 1,
-        x=x,
-        evaluation=found,
-        shifts=shifts,
-        remainder=np.where(is_narrow, np.inf, remainder),
-        reached=state.tolerance,
-        tolerance=max(LAST_TOLERANCE, TIGHTENING * state.tolerance),
-        n_failed=0,
-        n_stuck=state.n_stuck + 1 if is_stuck else 0,
-        step=norm(x - state.x),
-        reduction=state.evaluation.cost - found.cost,
-        note="",
-    )
-
-
-def _shifted(problem: Recorder, state: _State, values: Vector, penalties: Vector) -> tuple[Shifts, np.ndarray]:
-    """Return multipliers of first order with the limits of the problem, and which limits the last turn had as one."""
-    limits = limits_of(problem)
-    is_narrow = (state.shifts.lower == state.shifts.upper) & (limits.lower < limits.upper)
-    is_inside = (limits.lower < values) & (values < limits.upper)
-    multipliers = np.where(is_narrow & is_inside, 0.0, state.shifts.first_order(values))
-    return Shifts(limits.lower, limits.upper, multipliers, penalties), is_narrow
-
-
-def _prefer(problem: Recorder, state: _State) -> None:
-    """Make the final point the best one, unless one that is better by more than the tolerances explain is known.
-
-    Of two points that count as feasible a recorder keeps the lower cost, which is the one that violates more.
-    """
-    if state.evaluation.violation > 1.0:
-        return
-    slack = float(np.abs(state.shifts.multipliers) @ limits_of(problem).tolerance)
-    if problem.best.violation > 1.0 or state.evaluation.cost <= problem.best.cost + slack:
-        problem.rebase(state.x, state.evaluation)

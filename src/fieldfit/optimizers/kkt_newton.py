@@ -46,10 +46,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.linalg
 
 from fieldfit.errors import EvaluationError
 from fieldfit.objectives import Evaluation
-from fieldfit.optimizers.augmented_problem import limits_of, linearization
+from fieldfit.optimizers.augmented_problem import between, limits_of, linearization
 from fieldfit.optimizers.exact_steps import EPS, norm
 from fieldfit.problem import Recorder
 from fieldfit.typing import Matrix, Vector
@@ -79,6 +80,9 @@ DIFFERENCE = 1e-7
 """Step of forward differences of gradients, relative to the variable or 1: the best of rounding and curvature."""
 
 
+dgesdd, dsyevd = scipy.linalg.get_lapack_funcs(("gesdd", "syevd"), dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class KktPoint:
     """A point with multipliers and how well it meets the conditions.
@@ -102,16 +106,31 @@ class KktPoint:
 
 @dataclass(frozen=True, eq=False)
 class _Units:
-    """Units of rows, of x and of gradients."""
+    """Units of rows, of x and of gradients.
+
+    Args:
+        rows: Lengths of the rows s, shape (rows,).
+        size: X of the module docstring.
+        slope: G of the module docstring.
+        reach: s X, by which a violation is measured, shape (rows,).
+        stiffness: rho: multipliers over it have the unit of their rows, shape (rows,).
+    """
 
     rows: Vector
     size: float
     slope: float
+    reach: Vector
+    stiffness: Vector
 
-    @property
-    def stiffness(self) -> Vector:
-        """rho: multipliers over it have the unit of their rows, shape (rows,)."""
-        return self.slope / (self.rows**2 * self.size)
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """What is the same at every point: which variables have bounds, their rows of A, the limits of all rows."""
+
+    is_bounded: np.ndarray
+    identity: Matrix
+    lower: Vector
+    upper: Vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +165,7 @@ def newton_kkt(
     Raises:
         Interruption: A budget is spent.
     """
-    point = KktPoint(x, found, multipliers, np.inf, np.inf, 0)
+    point, frame = KktPoint(x, found, multipliers, np.inf, np.inf, 0), _frame(problem)
     H: Matrix | None = None
     for _ in range(MOST_STEPS):
         is_kept = H is not None
@@ -156,13 +175,13 @@ def newton_kkt(
             break
         if not np.isfinite(H).all():
             break
-        model = _model(problem, point, H)
+        model = _model(frame, point, H)
         point = replace(point, residual=_residual(model))
         step = _solve(model)
         if point.residual <= target:
             length = np.inf if step is None else norm(step.p) / model.units.size
             return replace(point, step=min(point.step, length))
-        after = None if step is None else _try(problem, point, model, step)
+        after = None if step is None else _try(problem, point, model, step, frame=frame)
         if after is None and not is_kept:
             break
         is_well = after is not None and after.residual <= WELL * point.residual
@@ -181,31 +200,48 @@ def _updated(H: Matrix, before: KktPoint, after: KktPoint) -> Matrix:
     return H + np.outer(r, r) / along if abs(along) > FELT * norm(r) * norm(s) else H
 
 
-def _model(problem: Recorder, point: KktPoint, H: Matrix) -> _Model:
-    """Build the quadratic program around a point; bounds take up what is left of the slope."""
-    x, found = point.x, point.evaluation
-    c, J = linearization(found)
-    g = np.zeros_like(x) if found.gradient is None else found.gradient
+def _frame(problem: Recorder) -> _Frame:
     is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
-    rest = -(g + point.multipliers @ J)
-    size = max(1.0, float(np.max(np.abs(x), initial=0.0)))
-    lengths = np.sqrt(np.einsum("ij,ij->i", J, J))
-    slope = np.abs(g) + np.abs(point.multipliers) @ np.abs(J) + np.abs(H).max(axis=1) * size
-    units = _Units(
-        np.concatenate([np.where(lengths > 0.0, lengths, 1.0), np.ones(np.count_nonzero(is_bounded))]),
-        size,
-        float(np.max(slope)) or 1.0,
+    limits = limits_of(problem)
+    return _Frame(
+        is_bounded,
+        np.eye(is_bounded.size)[is_bounded],
+        np.concatenate([limits.lower, problem.lower[is_bounded]]),
+        np.concatenate([limits.upper, problem.upper[is_bounded]]),
     )
+
+
+def _model(frame: _Frame, point: KktPoint, H: Matrix) -> _Model:
+    """Build the quadratic program around a point; bounds take up what is left of the slope."""
+    _, J = linearization(point.evaluation)
+    size = max(1.0, float(np.abs(point.x).max(initial=0.0)))
+    lengths = np.sqrt(np.einsum("ij,ij->i", J, J))
+    lengths = np.concatenate([np.where(lengths > 0.0, lengths, 1.0), np.ones(len(frame.identity))])
+    slopes = np.abs(_gradient(point)) + np.abs(point.multipliers).dot(np.abs(J)) + np.abs(H).max(axis=1) * size
+    slope = float(slopes.max()) or 1.0
+    units = _Units(lengths, size, slope, reach=lengths * size, stiffness=slope / (lengths**2 * size))
+    return _at(frame, point, H, units)
+
+
+def _at(frame: _Frame, point: KktPoint, H: Matrix, units: _Units) -> _Model:
+    """Return the quadratic program around a point in given units."""
+    c, J = linearization(point.evaluation)
+    g = _gradient(point)
+    rest = -(g + point.multipliers.dot(J))
     return _Model(
-        a=np.concatenate([c, x[is_bounded]]),
-        lower=np.concatenate([limits_of(problem).lower, problem.lower[is_bounded]]),
-        upper=np.concatenate([limits_of(problem).upper, problem.upper[is_bounded]]),
-        A=np.concatenate([J, np.eye(x.size)[is_bounded]]),
+        a=np.concatenate([c, point.x[frame.is_bounded]]),
+        lower=frame.lower,
+        upper=frame.upper,
+        A=np.concatenate([J, frame.identity]),
         g=g,
         H=H,
-        y=np.concatenate([point.multipliers, rest[is_bounded]]),
+        y=np.concatenate([point.multipliers, rest[frame.is_bounded]]),
         units=units,
     )
+
+
+def _gradient(point: KktPoint) -> Vector:
+    return np.zeros_like(point.x) if point.evaluation.gradient is None else point.evaluation.gradient
 
 
 def _lagrangian_hessian(problem: Recorder, point: KktPoint) -> Matrix:
@@ -239,17 +275,17 @@ def _differenced_hessian(problem: Recorder, point: KktPoint) -> Matrix:
 def _lagrangian_slope(found: Evaluation, multipliers: Vector) -> Vector:
     if found.gradient is None or found.constraint_jacobian is None or not found.is_finite:
         raise EvaluationError(f"A neighbouring point cannot be evaluated: {found.failure or 'it is not finite'}")
-    return found.gradient + multipliers @ found.constraint_jacobian
+    return found.gradient + multipliers.dot(found.constraint_jacobian)
 
 
 def _residual(model: _Model) -> float:
     """Return the largest relative violation of a condition."""
     units = model.units
-    stationarity = np.abs(model.g + model.y @ model.A) / units.slope
+    stationarity = np.abs(model.g + model.y.dot(model.A)).max() / units.slope
     shifted = model.a + model.y / units.stiffness
-    remainder = np.abs(model.a - np.clip(shifted, model.lower, model.upper)) / (units.rows * units.size)
-    violation = np.abs(model.a - np.clip(model.a, model.lower, model.upper)) / (units.rows * units.size)
-    return float(max(np.max(stationarity), np.max(remainder, initial=0.0), np.max(violation, initial=0.0)))
+    remainder = np.abs(model.a - between(shifted, model.lower, model.upper)) / units.reach
+    violation = np.abs(model.a - between(model.a, model.lower, model.upper)) / units.reach
+    return float(max(stationarity, remainder.max(initial=0.0), violation.max(initial=0.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,46 +304,53 @@ def _solve(model: _Model) -> _Solution | None:
     solution: _Solution | None = None
     for _ in range(MOST_SETS):
         shifted = a + y / model.units.stiffness
-        target = np.clip(shifted, model.lower, model.upper)
+        target = between(shifted, model.lower, model.upper)
         is_active = (shifted != target) | (model.lower == model.upper)
         sides = np.where(is_active, target, 0.0)
-        if last is not None and np.array_equal(is_active, last[0]) and np.array_equal(sides, last[1]):
+        if last is not None and (is_active == last[0]).all() and (sides == last[1]).all():
             return solution if solution is not None and solution.is_minimum else None
         last = (is_active, sides)
         solution = _on_active_set(model, is_active, target)
-        a, y = model.a + model.A @ solution.p, solution.y
+        if solution is None:
+            return None
+        a, y = model.a + model.A.dot(solution.p), solution.y
         # Rows that are met hold their limit to rounding; the sign of the multiplier alone decides about them.
-        a = np.where(is_active & (np.abs(a - target) <= 1e-9 * model.units.rows * model.units.size), target, a)
+        a = np.where(is_active & (np.abs(a - target) <= 1e-9 * model.units.reach), target, a)
     return None
 
 
-def _on_active_set(model: _Model, is_active: np.ndarray, target: Vector) -> _Solution:
-    """Minimise the quadratic with the active rows at their limits."""
+def _on_active_set(model: _Model, is_active: np.ndarray, target: Vector) -> _Solution | None:
+    """Minimise the quadratic with the active rows at their limits; None if LAPACK finds no singular or eigenvalues."""
     lengths = model.units.rows[is_active]
     rows = model.A[is_active] / lengths[:, None]
     d = (target - model.a)[is_active] / lengths
     n = model.g.size
-    U, S, Vt = np.linalg.svd(rows) if len(rows) else (np.zeros((0, 0)), np.zeros(0), np.eye(n))
+    # Straight to LAPACK: for a few variables the functions of NumPy take several times as long.
+    U, S, Vt, failure = dgesdd(rows) if len(rows) else (np.zeros((0, 0)), np.zeros(0), np.eye(n), 0)
+    if failure:
+        return None
     rank = int(np.count_nonzero(DEPENDENT * S[0] < S)) if S.size else 0
     U, S, V, Z = U[:, :rank], S[:rank], Vt[:rank].T, Vt[rank:].T
-    p = V @ ((U.T @ d) / S)
+    p = V.dot(U.T.dot(d) / S)
     is_minimum = True
     if Z.shape[1]:
-        values, vectors = np.linalg.eigh(Z.T @ model.H @ Z)
-        largest = float(np.abs(values).max())
-        is_minimum = bool(values[0] >= -FLAT * largest)
-        slope = vectors.T @ (Z.T @ (model.g + model.H @ p))
+        values, vectors, failure = dsyevd(Z.T.dot(model.H).dot(Z), lower=1)
+        if failure:
+            return None
         stiffness = np.abs(values)
+        largest = float(stiffness.max())
+        is_minimum = bool(values[0] >= -FLAT * largest)
+        slope = vectors.T.dot(Z.T.dot(model.g + model.H.dot(p)))
         is_felt = stiffness > FLAT * largest
-        p = p - Z @ (vectors[:, is_felt] @ (slope[is_felt] / stiffness[is_felt]))
+        p = p - Z.dot(vectors[:, is_felt].dot(slope[is_felt] / stiffness[is_felt]))
     y = np.zeros_like(model.a)
-    y[is_active] = -(U @ ((V.T @ (model.g + model.H @ p)) / S)) / lengths
+    y[is_active] = -U.dot(V.T.dot(model.g + model.H.dot(p)) / S) / lengths
     return _Solution(p, y, is_minimum)
 
 
-def _try(problem: Recorder, point: KktPoint, model: _Model, solution: _Solution) -> KktPoint | None:
+def _try(problem: Recorder, point: KktPoint, model: _Model, solution: _Solution, *, frame: _Frame) -> KktPoint | None:
     """Evaluate the point that a step leads to; None if it meets the conditions no better."""
-    x = np.clip(point.x + solution.p, problem.lower, problem.upper)
+    x = between(point.x + solution.p, problem.lower, problem.upper)
     length = norm(solution.p) / model.units.size
     found = problem.evaluate(x, point.evaluation.state)
     if found.failure or not found.is_finite or found.constraints is None or found.constraint_jacobian is None:
@@ -316,23 +359,8 @@ def _try(problem: Recorder, point: KktPoint, model: _Model, solution: _Solution)
         return None
     multipliers = solution.y[: found.constraints.size]
     after = KktPoint(x, found, multipliers, np.inf, length, point.n_steps + 1)
-    residual = _residual(_moved(model, problem, after))
+    residual = _residual(_at(frame, after, model.H, model.units))
     if not residual <= max(FALL * point.residual, EPS):
         return None
     problem.accept()
     return replace(after, residual=residual)
-
-
-def _moved(model: _Model, problem: Recorder, point: KktPoint) -> _Model:
-    """Return what the residual at another point needs, in the units of this one."""
-    c, J = linearization(point.evaluation)
-    is_bounded = np.isfinite(problem.lower) | np.isfinite(problem.upper)
-    g = np.zeros_like(point.x) if point.evaluation.gradient is None else point.evaluation.gradient
-    rest = -(g + point.multipliers @ J)
-    return replace(
-        model,
-        a=np.concatenate([c, point.x[is_bounded]]),
-        A=np.concatenate([J, model.A[c.size :]]),
-        g=g,
-        y=np.concatenate([point.multipliers, rest[is_bounded]]),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,13 @@ class Problem:
         Raises:
             SettingsError: Only exact derivatives are allowed and a term has none.
         """
-        space, conditions = self._eliminated() if eliminate else (self.parameters.space, self.conditions)
+        space, conditions = self._eliminated if eliminate else (self.parameters.space, self.conditions)
         prepared = self.objective.for_parameters(self.parameters)
         return VectorProblem(
             prepared, space, derivatives=derivatives, executor=executor, state=self.state, conditions=conditions
         )
 
+    @cached_property
     def _eliminated(self) -> tuple[Space, tuple[Condition, ...]]:
         """Return the variables that linear equalities leave, and the conditions that remain."""
         space = self.parameters.space

@@ -101,7 +101,7 @@ class VectorConstraints:
             n_differences += n_made
             if jacobian is not None:
                 blocks.append(jacobian)
-        return np.concatenate(values), np.concatenate(blocks) if derivatives else None, n_differences
+        return _stacked(values), _stacked(blocks) if derivatives else None, n_differences
 
     def linear_rows(self) -> tuple[Matrix, Vector]:
         """Return the rows that are linear in x: their matrix (k, n) and their values at x = 0, shape (k,)."""
@@ -248,6 +248,10 @@ class _NonlinearRows:
             return None
         places = self.space.parameters.split(np.arange(self.space.parameters.size))
         return np.concatenate([np.ravel(places[name]) for name in own.names])
+
+
+def _stacked(blocks: list[np.ndarray]) -> np.ndarray:
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _part(

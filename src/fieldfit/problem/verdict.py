@@ -176,26 +176,42 @@ def _judge_squares(problem: AbstractVectorProblem, x: Vector, best: Evaluation, 
     step = gauss_newton_step(jacobian, residuals, is_free)
     if optimality <= STATIONARY or relative_length(step, x, jacobian) <= SHORT:
         return Verdict("converged", optimality)
-    n_evaluations = 0
-    if problem.has_derivatives:
-        newton = _newton(problem, x, best)
-        n_evaluations = newton.n_evaluations
-        optimality = float(np.sum(newton.promised)) / best.cost
-        if optimality <= STATIONARY:
-            # A variable that is hardly felt here is sent far away; alone and not so far it may bring something.
-            longest = np.maximum(np.abs(x), 1.0)
-            far = np.where(np.abs(step) > longest, np.sign(step) * longest, 0.0)
-            trials = [
-                *(part * step for part in TRIED_PARTS),
-                *(part * far for part in TRIED_PARTS),
-                *damped_steps(jacobian, residuals, is_free, DAMPINGS),
-            ]
-            optimality = max(optimality, _gain(problem, x, best, trials) / best.cost)
-            n_evaluations += len(trials)
-        if optimality <= STATIONARY:
-            return Verdict("converged", optimality, "", n_evaluations)
+    optimality, n_evaluations = _tried(problem, x, best, step) if problem.has_derivatives else (optimality, 0)
+    if optimality <= STATIONARY:
+        return Verdict("converged", optimality, "", n_evaluations)
     reason = f"a further step would take off {optimality:.1e} of the cost"
     return Verdict("not converged", optimality, reason, n_evaluations)
+
+
+def _tried(problem: AbstractVectorProblem, x: Vector, best: Evaluation, step: Vector) -> tuple[float, int]:
+    """Find out what a step takes off the cost where the one of Gauss and Newton promises much: it may be wrong.
+
+    Args:
+        problem: What was minimised.
+        x: The point, shape (n,).
+        best: Evaluation there, with derivatives.
+        step: Of Gauss and Newton, shape (n,).
+
+    Returns:
+        The part that Newton's method promises, or a step that was tried has brought, and the evaluations made.
+    """
+    residuals, jacobian = _squares(best)
+    newton = _newton(problem, x, best)
+    optimality = float(np.sum(newton.promised)) / best.cost
+    if optimality > STATIONARY:
+        return optimality, newton.n_evaluations
+    # A variable that is hardly felt here is sent far away; alone and not so far it may bring something.
+    longest = np.maximum(np.abs(x), 1.0)
+    far = np.where(np.abs(step) > longest, np.sign(step) * longest, 0.0)
+    curvature = np.einsum("ij,ij->j", jacobian, jacobian)
+    is_free = free_variables(x, _gradient(best), problem.lower, problem.upper, curvature=curvature)
+    trials = [
+        *(part * step for part in TRIED_PARTS),
+        *(part * far for part in TRIED_PARTS),
+        *damped_steps(jacobian, residuals, is_free, DAMPINGS),
+    ]
+    gained = _gain(problem, x, best, trials) / best.cost
+    return max(optimality, gained), newton.n_evaluations + len(trials)
 
 
 def _gain(problem: AbstractVectorProblem, x: Vector, best: Evaluation, steps: list[Vector]) -> float:
