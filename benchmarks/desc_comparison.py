@@ -31,12 +31,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from equilibrium import CASES
+from equilibrium import CASES, largest_memory
 
 SHAPE = "shape"
 NAMES = (*CASES, SHAPE)
@@ -171,16 +170,6 @@ def measure(column: str, name: str) -> dict[str, Any]:
         "parameters": parameters_of(solved.equilibrium),
         "nodes": nodes_of(column, name),
     }
-
-
-def largest_memory() -> float:
-    """Return the largest resident size of this process so far [MB]."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Of this program alone: the size that `resource` tells begins with that of the process it was started from.
-        (entry,) = (text for text in status.read_text().splitlines() if text.startswith("VmHWM"))
-        return float(entry.split()[1]) / 1024.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def parameters_of(equilibrium: Any) -> dict[str, Any]:
