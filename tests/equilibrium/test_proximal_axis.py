@@ -5,7 +5,15 @@ import scipy.optimize
 from cases import torus
 
 import fieldfit
-from fieldfit.equilibrium import ForceBalance, Plasma, QuantityObjective, boundary_constraints, solve
+from fieldfit.equilibrium import (
+    Equilibrium,
+    ForceBalance,
+    Plasma,
+    PowerSeries,
+    QuantityObjective,
+    boundary_constraints,
+    solve,
+)
 from fieldfit.equilibrium.equilibrium import UNKNOWNS
 from fieldfit.optimize import Optimizer
 from fieldfit.things import Term
@@ -77,6 +85,27 @@ def test_the_outer_derivative_is_that_of_whole_solves(solved):
     expected = (shift(1.0) - shift(-1.0)) / (2.0 * step)
     column = list(found.columns).index(place)
     assert found.jacobian[0, column] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_weak_direction_is_solved_for_with_second_derivatives():
+    # At L = 10 the poloidal angle is so weak that steps without them move away, and shorter ones, too.
+    start = Equilibrium.from_boundary(
+        10,
+        Rb={0: 3.51, 1: 1.0, 2: 0.106},
+        Zb={-1: -1.47, -2: 0.16},
+        Psi=1.0,
+        pressure=PowerSeries([1600.0, -3200.0, 1600.0], powers=[0, 2, 4]),
+        iota=PowerSeries([1.0, -0.67], powers=[0, 2]),
+    )
+    plasma, _ = solve(start)
+    goal = Term(QuantityObjective(plasma, lambda quantities: quantities.aspect_ratio), target=3.0)
+    balance = Term(ForceBalance(plasma), name="force balance", solves_for=UNKNOWNS)
+    places = [f"Rb_lmn[{place}]" for place in range(plasma.Rb_lmn.size) if place != 1]
+    held = [fieldfit.Fixed(f"{plasma.name}.{key}") for key in ("Psi", "p_l", "i_l", "Zb_lmn", *places)]
+    constraints = [balance, *boundary_constraints(plasma, prefix=f"{plasma.name}."), *held]
+    (found,), result = Optimizer("proximal-lsq-exact").optimize(plasma, goal, constraints, verbose=0, copy=True)
+    assert result.success
+    assert float(Plasma.of(found).aspect_ratio) == pytest.approx(3.0, abs=1e-8)
 
 
 def outer_parameters(equilibrium):

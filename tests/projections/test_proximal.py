@@ -151,6 +151,23 @@ def test_second_derivatives_speed_up_a_solve_that_cannot_reach_zero():
     assert counts["jax"] < 0.7 * counts["none"], counts
 
 
+def test_a_solve_arrives_where_steps_without_second_derivatives_move_away():
+    # With d = x - y, (d + 1)^2 + (-3 d^2 + d - 1)^2 is smallest at d = 0, but near it a Gauss-Newton step makes d -3 d
+    # (Dennis, Schnabel 1983, section 10.2).
+    equality = FunctionObjective(
+        lambda p: jnp.stack([p["x"] - p["y"] + 1.0, -3.0 * (p["x"] - p["y"]) ** 2 + p["x"] - p["y"] - 1.0]),
+        {"x": 0.003, "y": 0.0},
+    )
+    objective = ProximalObjective(distance_of_x(), equality, inner="x")
+    state = objective.initial_state()
+    for y in (0.0, 0.01, 0.02):
+        found = at(objective, [y], state)
+        # The minimum is one of squares whose rounding hides steps below 1e-8.
+        assert_allclose(found.residuals, [y - 2.0], atol=1e-8)
+        assert_allclose(found.jacobian, [[1.0]], rtol=1e-6)
+        state = found.state
+
+
 def test_a_scalar_objective_has_the_gradient_of_the_chain_rule():
     loss = ScalarObjective(lambda p: (p["x"] - 2.0) ** 2 + p["y"], {"x": 0.5, "y": 1.0})
     objective = ProximalObjective(loss, cubic(), inner="x")

@@ -225,8 +225,14 @@ def _iterated(
         trial, ratio = _tried(problem, y, here, step, predicted)
         n_evaluations += 1
         if trial is None or ratio <= REJECTED:
-            is_misled = here.second is not None and not here.is_sharp
-            here, radius = (_blunted(here), radius) if is_misled else (here, 0.25 * length)
+            if here.second is not None and not here.is_sharp:
+                here = _blunted(here)
+            elif trial is not None and _can_be_sharpened(here, options):
+                # This near, a model that errs lacks the second derivatives: no shorter step would make it right.
+                here = _sharpened(problem, y, here)
+                n_evaluations += problem.n_curvature_evaluations
+            else:
+                radius = 0.25 * length
             continue
         radius = 0.25 * length if ratio < SHRINK else max(radius, 2.0 * length) if ratio > GROW else radius
         here = trial
@@ -270,12 +276,20 @@ def _length(model: Linearization) -> float:
 
 def _is_worth_sharpening(problem: InnerProblem, here: _Iterate, options: InnerOptions) -> bool:
     """Whether the steps still to come at the present rate cost more than second derivatives."""
+    if not _can_be_sharpened(here, options):
+        return False
     model = here.at.model
     length, wanted = _length(model), options.tolerance * here.size
-    if options.second_derivatives == "none" or model.can_be_met or not wanted < length < NEARBY * here.size:
-        return False
     rate = model.reducible / here.last_reducible
     return rate >= 1.0 or (rate > 0.0 and math.log(wanted / length) / math.log(rate) > problem.price_of_curvature)
+
+
+def _can_be_sharpened(here: _Iterate, options: InnerOptions) -> bool:
+    """Whether second derivatives of this point would change the steps still to come."""
+    model = here.at.model
+    if options.second_derivatives == "none" or model.can_be_met or here.is_sharp:
+        return False
+    return options.tolerance * here.size < _length(model) < NEARBY * here.size
 
 
 def _sharpened(problem: InnerProblem, y: Vector, here: _Iterate) -> _Iterate:
