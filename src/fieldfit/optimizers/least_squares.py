@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.acceleration import (
@@ -54,6 +53,7 @@ from fieldfit.optimizers.trust_region import (
     strictly_inside,
     update_radius,
 )
+from fieldfit.optimizers.turn import Turn, first_turn, judged_turn, turn_news
 from fieldfit.problem import AbstractSteppedOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
@@ -61,29 +61,6 @@ from fieldfit.typing import Matrix, Vector
 KEPT_LENGTH = 0.98
 """Least fraction of a column's length that the metric "fading" keeps from one accepted point to the next: a steep start
 counts for half after 34 of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Turn:
-    """What the last trial came to.
-
-    Args:
-        reduction: Decrease of the cost; 0 if the trial was rejected.
-        predicted: Decrease that the model promised.
-        ratio: Actual over predicted reduction; minus infinity where the evaluation failed.
-        step_norm: Length of the step in x.
-        relative_step: ||D p|| / ||D x||, independent of units.
-        is_accepted: Whether the point moved.
-        note: News of the evaluation, or why it failed.
-    """
-
-    reduction: float
-    predicted: float
-    ratio: float
-    step_norm: float
-    relative_step: float
-    is_accepted: bool
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +176,7 @@ class LeastSquaresOptimizer(AbstractSteppedOptimizer[LeastSquaresState]):
         radius = self.initial_radius * (norm(D * x) or norm(f) or 1.0)
         bounds = _bounds(problem)
         model = local_model(x, f, J, D, bounds, self.factorization)
-        turn = Turn(0.0, math.inf, 0.0, math.inf, math.inf, True, start.note)
+        turn = first_turn(start.note)
         return LeastSquaresState(0, x, start, D, model, None, radius, 0.0, (x, start.cost), 0, turn)
 
     def step(self, problem: Recorder, state: LeastSquaresState) -> LeastSquaresState:
@@ -222,16 +199,7 @@ class LeastSquaresOptimizer(AbstractSteppedOptimizer[LeastSquaresState]):
 
     def news(self, problem: Recorder, state: LeastSquaresState) -> dict[str, Any]:
         f, J = _linearization(state.evaluation)
-        projected = projected_gradient(state.x, J.T @ f, problem.lower, problem.upper)
-        return {
-            "x": state.x,
-            "cost": state.evaluation.cost,
-            "reduction": state.turn.reduction,
-            "step_norm": state.turn.step_norm,
-            "optimality": float(np.max(np.abs(projected))),
-            "is_accepted": state.turn.is_accepted,
-            "note": state.turn.note,
-        }
+        return turn_news(problem, state.turn, state.x, J.T @ f, cost=state.evaluation.cost)
 
     def outcome(self, problem: Recorder, state: LeastSquaresState, message: str) -> Outcome:
         return Outcome(message, state.iteration)
@@ -335,20 +303,9 @@ def _stayed(state: LeastSquaresState, x: Vector, trial: Evaluation) -> dict[str,
 
 def _turn(state: LeastSquaresState, x: Vector, trial: Evaluation, *, predicted: float) -> Turn:
     step, D = x - state.x, state.column_scale
-    is_finite = trial.is_finite
-    actual = state.evaluation.cost - trial.cost if is_finite else -math.inf
-    ratio = actual / predicted if predicted > 0.0 else -math.inf
     length, scaled_step = norm(D * state.x), norm(D * step)
-    failure = "" if is_finite else f"evaluation failed: {trial.failure or 'its derivatives are not finite'}"
-    return Turn(
-        reduction=actual if ratio > 0.0 else 0.0,
-        predicted=predicted,
-        ratio=ratio,
-        step_norm=norm(step),
-        relative_step=scaled_step / length if length > 0.0 else math.inf if scaled_step > 0.0 else 0.0,
-        is_accepted=ratio > 0.0,
-        note=failure or trial.note,
-    )
+    relative = scaled_step / length if length > 0.0 else math.inf if scaled_step > 0.0 else 0.0
+    return judged_turn(state.evaluation, trial, step=step, predicted=predicted, relative_step=relative)
 
 
 def _converged(options: LeastSquaresOptimizer, state: LeastSquaresState) -> str | None:

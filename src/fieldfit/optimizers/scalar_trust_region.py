@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from fieldfit.diagnostics import projected_gradient
 from fieldfit.errors import EvaluationError, SettingsError
 from fieldfit.objectives import Evaluation
 from fieldfit.optimizers.exact_steps import EPS, norm
@@ -33,32 +32,10 @@ from fieldfit.optimizers.metric import check_metric, first_lengths, next_lengths
 from fieldfit.optimizers.scalar_model import KEPT_LENGTH, ScalarModel, first_scale, scalar_model, scale, select_step
 from fieldfit.optimizers.stopping import ZERO_COST, check_stopping
 from fieldfit.optimizers.trust_region import USUAL, strictly_inside, update_radius
+from fieldfit.optimizers.turn import Turn, first_turn, judged_turn, turn_news
 from fieldfit.problem import AbstractSteppedOptimizer, Outcome, Recorder, Traits
 from fieldfit.registry import unknown_name
 from fieldfit.typing import Matrix, Vector
-
-
-@dataclass(frozen=True, eq=False)
-class ScalarTurn:
-    """What the last trial came to.
-
-    Args:
-        reduction: Decrease of the cost; 0 if the trial was rejected.
-        predicted: Decrease that the model promised.
-        ratio: Actual over predicted reduction; minus infinity where the evaluation failed.
-        step_norm: Length of the step in x.
-        relative_step: ||D p|| / ||D s||, independent of units.
-        is_accepted: Whether the point moved.
-        note: News of the evaluation, or why it failed.
-    """
-
-    reduction: float
-    predicted: float
-    ratio: float
-    step_norm: float
-    relative_step: float
-    is_accepted: bool
-    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +60,7 @@ class ScalarState:
     radius: float
     first_cost: float
     n_failures: int
-    turn: ScalarTurn
+    turn: Turn
 
     @property
     def offset(self) -> float:
@@ -169,7 +146,7 @@ class TrustRegionOptimizer(AbstractSteppedOptimizer[ScalarState]):
         bounds = (problem.lower, problem.upper) if is_bounded else None
         g, H = _gradient(start), _hessian(problem, x, start)
         model = scalar_model(x, g, H, first_lengths(self.metric, first_scale(x, g, H)), bounds)
-        turn = ScalarTurn(0.0, math.inf, 0.0, math.inf, math.inf, True, start.note)
+        turn = first_turn(start.note)
         return ScalarState(0, x, start, model, self.initial_radius * (model.size or 1.0), start.cost, 0, turn)
 
     def step(self, problem: Recorder, state: ScalarState) -> ScalarState:
@@ -192,16 +169,7 @@ class TrustRegionOptimizer(AbstractSteppedOptimizer[ScalarState]):
         return _converged(self, state) or _exhausted(self, state)
 
     def news(self, problem: Recorder, state: ScalarState) -> dict[str, Any]:
-        projected = projected_gradient(state.x, state.model.g, problem.lower, problem.upper)
-        return {
-            "x": state.x,
-            "cost": problem.best.cost,
-            "reduction": state.turn.reduction,
-            "step_norm": state.turn.step_norm,
-            "optimality": float(np.max(np.abs(projected))),
-            "is_accepted": state.turn.is_accepted,
-            "note": state.turn.note,
-        }
+        return turn_news(problem, state.turn, state.x, state.model.g, cost=problem.best.cost)
 
     def outcome(self, problem: Recorder, state: ScalarState, message: str) -> Outcome:
         return Outcome(message, state.iteration)
@@ -254,21 +222,10 @@ def _hessian(problem: Recorder, x: Vector, found: Evaluation) -> Matrix:
     return H
 
 
-def _turn(state: ScalarState, x: Vector, trial: Evaluation, *, predicted: float) -> ScalarTurn:
-    step, D = x - state.x, state.model.D
-    is_finite = trial.is_finite
-    actual = state.evaluation.cost - trial.cost if is_finite else -math.inf
-    ratio = actual / predicted if predicted > 0.0 else -math.inf
-    failure = "" if is_finite else f"evaluation failed: {trial.failure or 'its derivatives are not finite'}"
-    return ScalarTurn(
-        reduction=actual if ratio > 0.0 else 0.0,
-        predicted=predicted,
-        ratio=ratio,
-        step_norm=norm(step),
-        relative_step=norm(D * step) / (state.model.size or 1.0),
-        is_accepted=ratio > 0.0,
-        note=failure or trial.note,
-    )
+def _turn(state: ScalarState, x: Vector, trial: Evaluation, *, predicted: float) -> Turn:
+    step = x - state.x
+    relative = norm(state.model.D * step) / (state.model.size or 1.0)
+    return judged_turn(state.evaluation, trial, step=step, predicted=predicted, relative_step=relative)
 
 
 def _converged(options: TrustRegionOptimizer, state: ScalarState) -> str | None:

@@ -270,7 +270,8 @@ class Recorder:
             Interruption: An observer asked to stop.
         """
         self.iteration += 1
-        news = {"violation": self._violation_at(x), **news}
+        if self.is_observed:
+            news = {"violation": self._violation_at(x), **news}
         if self._parent is not None:
             self._parent.tell(self.embed(x), cost=_lower(cost, self._parent.best), **news)
             return
